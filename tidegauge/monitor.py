@@ -1,0 +1,380 @@
+"""
+A ModelMonitor document (tidegauge.io/v1alpha1), as parsed from YAML or JSON, turned into frozen dataclasses.
+
+Every rejection is an InvalidMonitor that names the field's path and what was expected; an unknown field is a rejection
+too, since a typing error must not silently switch a setting off. Durations are written "15s", "10m", "30d"; sizes
+"512Mi", "1Gi".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from tidegauge.errors import InvalidMonitor
+
+T = TypeVar("T")
+
+API_VERSION: Final = "tidegauge.io/v1alpha1"
+
+DETECTOR_NAMES: Final = ("tail", "mahalanobis")
+DECISIVE_TESTS: Final = ("jensen_shannon", "location")
+
+DEFAULT_MINIMUM_EFFECT: Final[Mapping[str, float]] = {"jensen_shannon": 0.002, "location": 0.1}
+"""
+Smallest change worth an alarm. location: in the baseline's standard deviations. jensen_shannon: in nats; a normal
+distribution shifted by 0.126 standard deviations has 0.002 (delta^2 / 8).
+"""
+
+_MILLISECONDS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_BYTES: Final = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
+_DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    name: str
+    version: str = "1"
+    """What records say where the predictor's response does not name a version."""
+
+
+@dataclass(frozen=True)
+class BaselineRef:
+    """Where the profile's bytes are: exactly one of the three."""
+
+    file: str | None = None
+    """Path, relative to the monitor file."""
+    config_map: str | None = None
+    uri: str | None = None
+    sha256: str | None = None
+    """The profile's content id; with `uri` it is required and checked."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    name: str
+    partitions: int = 1
+    replication: int = 1
+
+
+@dataclass(frozen=True)
+class Topics:
+    inference: Topic = Topic("tidegauge.inference", partitions=4)
+    outliers: Topic = Topic("tidegauge.outliers")
+    statistics: Topic = Topic("tidegauge.statistics")
+    drift: Topic = Topic("tidegauge.drift")
+    alerts: Topic = Topic("tidegauge.alerts")
+    dead_letter: Topic = Topic("tidegauge.dead-letter")
+
+
+@dataclass(frozen=True)
+class Kafka:
+    bootstrap_servers: str
+    topics: Topics = field(default_factory=Topics)
+
+
+@dataclass(frozen=True)
+class TransformerSpec:
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class AggregatorSpec:
+    store: str = "sqlite:///tidegauge.db"
+    """SQLAlchemy URL; a relative SQLite path is relative to the working directory."""
+
+
+@dataclass(frozen=True)
+class Outliers:
+    detectors: tuple[str, ...] = DETECTOR_NAMES
+    false_alarm_rate: float = 0.001
+    """Share of normal rows that may be flagged."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Event-time windows [start, start + duration), aligned to the epoch. All in milliseconds."""
+
+    duration_ms: int = 15_000
+    slide_ms: int = 15_000
+    watermark_ms: int = 6_000
+    """How long after its end a window waits for records that were under way."""
+    min_count: int = 100
+    """Fewer values than this in a window: the drift tests say NotMeasured."""
+
+
+@dataclass(frozen=True)
+class FalseAlarmBudget:
+    alarms: float = 1.0
+    period_s: float = 30 * 86_400.0
+
+
+@dataclass(frozen=True)
+class Drift:
+    false_alarms: FalseAlarmBudget = field(default_factory=FalseAlarmBudget)
+    minimum_effect: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_MINIMUM_EFFECT))
+    """{test: effect} below which a change is not an alarm, however significant."""
+
+
+@dataclass(frozen=True)
+class ModelMonitor:
+    name: str
+    namespace: str
+    inference_service: str
+    model: ModelRef
+    baseline: BaselineRef
+    kafka: Kafka
+    suspend: bool = False
+    transformer: TransformerSpec = field(default_factory=TransformerSpec)
+    aggregator: AggregatorSpec = field(default_factory=AggregatorSpec)
+    outliers: Outliers = field(default_factory=Outliers)
+    windows: Windows = field(default_factory=Windows)
+    drift: Drift = field(default_factory=Drift)
+
+
+def parse_monitor(document: object) -> ModelMonitor:
+    """Raises InvalidMonitor for the first thing that is wrong."""
+    root = _Section("", document)
+    root.only("apiVersion", "kind", "metadata", "spec", "status")
+    root.equals("apiVersion", API_VERSION)
+    root.equals("kind", "ModelMonitor")
+    metadata = root.section("metadata")
+    name = metadata.matching("name", _DNS_NAME, "lower-case letters, digits, '-' and '.'")
+    spec = root.section("spec")
+    spec.only(*_SPEC_FIELDS)
+    return ModelMonitor(
+        name=name,
+        namespace=metadata.text("namespace", "default"),
+        inference_service=spec.text("inferenceService", name),
+        model=_model(spec.section("model")),
+        baseline=_baseline(spec.section("baseline")),
+        kafka=_kafka(spec.section("kafka")),
+        suspend=spec.boolean("suspend", False),
+        transformer=_transformer(spec.section("transformer", {})),
+        aggregator=_aggregator(spec.section("aggregator", {})),
+        outliers=_outliers(spec.section("outliers", {})),
+        windows=_windows(spec.section("windows", {})),
+        drift=_drift(spec.section("drift", {})),
+    )
+
+
+_SPEC_FIELDS: Final = (
+    "inferenceService",
+    "model",
+    "baseline",
+    "suspend",
+    "kafka",
+    "transformer",
+    "aggregator",
+    "outliers",
+    "windows",
+    "drift",
+)
+
+
+def _model(section: _Section) -> ModelRef:
+    section.only("name", "version")
+    return ModelRef(section.text("name"), section.text("version", "1"))
+
+
+def _baseline(section: _Section) -> BaselineRef:
+    section.only("file", "configMap", "uri", "sha256")
+    named = [key for key in ("file", "configMap", "uri") if section.has(key)]
+    if len(named) != 1:
+        raise InvalidMonitor(section.path, "exactly one of file, configMap, uri", named or "none of them")
+    if named == ["uri"] and not section.has("sha256"):
+        raise InvalidMonitor(section.at("sha256"), "the profile's content id, beside uri", None)
+    return BaselineRef(
+        file=section.optional_text("file"),
+        config_map=section.optional_text("configMap"),
+        uri=section.optional_text("uri"),
+        sha256=section.optional_text("sha256"),
+    )
+
+
+_TOPIC_FIELDS: Final = {
+    "inference": "inference",
+    "outliers": "outliers",
+    "statistics": "statistics",
+    "drift": "drift",
+    "alerts": "alerts",
+    "deadLetter": "dead_letter",
+}
+
+
+def _kafka(section: _Section) -> Kafka:
+    section.only("bootstrapServers", "topics")
+    topics = section.section("topics", {})
+    topics.only(*_TOPIC_FIELDS)
+    defaults = Topics()
+    chosen = {
+        attribute: _topic(topics.section(key, {}), getattr(defaults, attribute))
+        for key, attribute in _TOPIC_FIELDS.items()
+    }
+    return Kafka(section.text("bootstrapServers"), Topics(**chosen))
+
+
+def _topic(section: _Section, default: Topic) -> Topic:
+    section.only("name", "partitions", "replication")
+    return Topic(
+        name=section.matching("name", re.compile(r"[A-Za-z0-9._-]{1,249}"), "a Kafka topic name", default.name),
+        partitions=section.integer("partitions", default.partitions, low=1),
+        replication=section.integer("replication", default.replication, low=1),
+    )
+
+
+def _transformer(section: _Section) -> TransformerSpec:
+    section.only("workers")
+    return TransformerSpec(section.integer("workers", 1, low=1))
+
+
+def _aggregator(section: _Section) -> AggregatorSpec:
+    section.only("store")
+    return AggregatorSpec(section.text("store", AggregatorSpec().store))
+
+
+def _outliers(section: _Section) -> Outliers:
+    section.only("detectors", "falseAlarmRate", "policy")
+    policy = section.text("policy", "annotate")
+    if policy != "annotate":
+        raise InvalidMonitor(section.at("policy"), "annotate", policy)
+    return Outliers(
+        detectors=section.names("detectors", DETECTOR_NAMES),
+        false_alarm_rate=section.number("falseAlarmRate", 0.001, above=0.0, below=0.5),
+    )
+
+
+def _windows(section: _Section) -> Windows:
+    section.only("duration", "slide", "watermark", "minCount")
+    default = Windows()
+    duration = section.duration_ms("duration", default.duration_ms)
+    windows = Windows(
+        duration_ms=duration,
+        slide_ms=section.duration_ms("slide", duration),
+        watermark_ms=section.duration_ms("watermark", default.watermark_ms),
+        min_count=section.integer("minCount", default.min_count, low=1),
+    )
+    for name, value in (("duration", duration), ("slide", windows.slide_ms)):
+        # Heartbeats account for whole seconds, so only such windows can be proven complete.
+        if value < 1000 or value % 1000:
+            raise InvalidMonitor(section.at(name), "whole seconds, at least 1s", section.get(name))
+    if windows.slide_ms > duration or duration % windows.slide_ms:
+        raise InvalidMonitor(section.at("slide"), f"a divisor of the duration ({duration} ms)", section.get("slide"))
+    return windows
+
+
+def _drift(section: _Section) -> Drift:
+    section.only("falseAlarms", "minimumEffect")
+    effects = section.section("minimumEffect", {})
+    effects.only(*DECISIVE_TESTS)
+    chosen = {
+        test: effects.number(test, DEFAULT_MINIMUM_EFFECT[test], above=-1e-300, below=1e6) for test in DECISIVE_TESTS
+    }
+    return Drift(
+        section.converted("falseAlarms", _budget, '"N per DURATION", such as "1 per 30d"', "1 per 30d"), chosen
+    )
+
+
+def _budget(text: str) -> FalseAlarmBudget:
+    alarms, _, period = text.partition(" per ")
+    budget = FalseAlarmBudget(float(alarms), _duration_ms(period.strip()) / 1000)
+    if not (0 < budget.alarms < 1e9 and budget.period_s > 0):
+        raise ValueError(text)
+    return budget
+
+
+def _duration_ms(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", text)
+    if not match:
+        raise ValueError(text)
+    return round(float(match[1]) * _MILLISECONDS[match[2]])
+
+
+_REQUIRED: Final = object()
+
+
+class _Section:
+    """One mapping of the document and the path that leads to it."""
+
+    def __init__(self, path: str, value: object) -> None:
+        if not isinstance(value, Mapping):
+            raise InvalidMonitor(path or "document", "a mapping", value)
+        self.path = path or "document"
+        self._prefix = f"{path}." if path else ""
+        self._value: Mapping[Any, Any] = value
+
+    def at(self, key: str) -> str:
+        return self._prefix + key
+
+    def has(self, key: str) -> bool:
+        return self._value.get(key) is not None
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return default if (value := self._value.get(key)) is None else value
+
+    def only(self, *keys: str) -> None:
+        for key in self._value:
+            if key not in keys:
+                raise InvalidMonitor(
+                    self.at(str(key)), f"no such field here; known: {', '.join(keys)}", self._value[key]
+                )
+
+    def equals(self, key: str, expected: str) -> None:
+        if self.get(key) != expected:
+            raise InvalidMonitor(self.at(key), expected, self.get(key))
+
+    def section(self, key: str, default: object = None) -> _Section:
+        return _Section(self.at(key), self.get(key, default))
+
+    def text(self, key: str, default: object = _REQUIRED) -> str:
+        return self.matching(key, re.compile(r".+"), "text", default)
+
+    def optional_text(self, key: str) -> str | None:
+        return self.text(key) if self.has(key) else None
+
+    def matching(self, key: str, pattern: re.Pattern[str], expected: str, default: object = _REQUIRED) -> str:
+        value = self.get(key, default)
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise InvalidMonitor(self.at(key), expected, None if value is _REQUIRED else value)
+        return value
+
+    def boolean(self, key: str, default: bool) -> bool:
+        value = self.get(key, default)
+        if not isinstance(value, bool):
+            raise InvalidMonitor(self.at(key), "true or false", value)
+        return value
+
+    def integer(self, key: str, default: int, *, low: int) -> int:
+        value = self.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise InvalidMonitor(self.at(key), f"a whole number, at least {low}", value)
+        return value
+
+    def number(self, key: str, default: float, *, above: float, below: float) -> float:
+        value = self.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not above < value < below:
+            raise InvalidMonitor(self.at(key), f"a number between {max(above, 0):g} and {below:g}", value)
+        return float(value)
+
+    def names(self, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
+        value = self.get(key, list(known))
+        if (
+            not isinstance(value, list)
+            or not value
+            or len(set(map(str, value))) < len(value)
+            or set(value) - set(known)
+        ):
+            raise InvalidMonitor(self.at(key), f"a list of {', '.join(known)}", value)
+        return tuple(value)
+
+    def duration_ms(self, key: str, default_ms: int) -> int:
+        return self.converted(key, _duration_ms, 'a duration such as "15s" or "10m"', f"{default_ms}ms")
+
+    def converted(self, key: str, convert: Callable[[str], T], expected: str, default: str) -> T:
+        value = self.get(key, default)
+        try:
+            return convert(value)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InvalidMonitor(self.at(key), expected, value) from error
