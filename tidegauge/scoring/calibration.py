@@ -1,0 +1,203 @@
+"""
+Scores turned into p-values that mean what they say, by reference rows that no detector was fitted on.
+
+Split-conformal p-values (Vovk, Gammerman and Shafer 2005, "Algorithmic Learning in a Random World", section 2.2;
+Bates et al. 2023, "Testing for outliers with conformal p-values", Annals of Statistics 51): with n held-out scores c,
+p = (1 + #{c >= s}) / (n + 1), ties counted, so a normal row has p <= alpha with probability at most alpha. Beyond the
+sample a generalised Pareto tail goes on (Pickands 1975, Annals of Statistics 3).
+
+Detectors are made comparable first: Surprise maps a detector's score to -log of its survival function on the rows it
+was fitted on, which is any fixed increasing map as far as validity is concerned. The combined verdict is the conformal
+p-value of the largest surprise: a fault that only one detector sees is not diluted by the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.errors import InvalidBaseline
+
+Array = NDArray[np.float64]
+
+Status = Literal["calibrated", "coarse", "extrapolated", "refused"]
+
+MAP_KNOTS: Final = 256
+EXACT_LARGEST: Final = 1000
+"""Largest held-out scores kept one by one; below them a grid is enough, where p-values are large."""
+LOWER_KNOTS: Final = 256
+TAIL_VALUES: Final = 60
+"""Largest held-out scores that the Pareto tail is fitted to."""
+TAIL_BELOW: Final = 10
+"""The Pareto tail answers where fewer than this many held-out scores are larger."""
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """
+    -log P(score >= s) on a detector's own fitting rows, interpolated between knots; beyond the largest it goes on
+    logarithmically, so that a wild score is far out but not absurd.
+
+    scores: strictly increasing. surprise: of the same length, increasing, in nats.
+    """
+
+    scores: Array
+    surprise: Array
+
+    @classmethod
+    def fit(cls, scores: Array) -> Surprise:
+        ordered = np.sort(scores)
+        n = len(ordered)
+        ranks = np.unique(np.rint(n / (1 + np.exp(-np.log(n) * np.linspace(-1, 1, MAP_KNOTS)))).astype(int) - 1)
+        knots = np.unique(ordered[np.clip(ranks, 0, n - 1)])
+        at_least = n - np.searchsorted(ordered, knots, side="left")
+        return cls(knots, -np.log((at_least + 1.0) / (n + 1.0)))
+
+    def __call__(self, scores: Array) -> Array:
+        inside = np.interp(scores, self.scores, self.surprise)
+        beyond = scores - self.scores[-1]
+        if not (beyond > 0).any():
+            return np.asarray(inside)
+        return np.asarray(inside + np.log1p(np.maximum(beyond, 0.0) * self._slope))
+
+    @property
+    def _slope(self) -> float:
+        """Surprise per unit of score over the last octave of the sample."""
+        if len(self.scores) < 2:
+            return 1.0
+        from_index = min(int(np.searchsorted(self.surprise, self.surprise[-1] - 2.0)), len(self.scores) - 2)
+        rise = self.surprise[-1] - self.surprise[from_index]
+        return float(rise / (self.scores[-1] - self.scores[from_index]))
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """
+    The held-out scores of one detector, or of the combination, as surprises.
+
+    n: how many there were. largest: the largest of them, increasing, at most EXACT_LARGEST. knots, at_least: for the
+    rest, values and how many of all n are >= each; a score between two knots gets the count of the lower, which errs
+    towards a larger p.
+    """
+
+    n: int
+    largest: Array
+    knots: Array
+    at_least: Array
+
+    @classmethod
+    def fit(cls, surprises: Array) -> HeldOut:
+        ordered = np.sort(surprises)
+        n = len(ordered)
+        rest = ordered[: max(n - EXACT_LARGEST, 0)]
+        knots = np.unique(rest[np.linspace(0, len(rest) - 1, LOWER_KNOTS).astype(int)]) if len(rest) else rest
+        at_least = (n - np.searchsorted(ordered, knots, side="left")).astype(np.float64)
+        return cls(n, ordered[len(rest) :], knots, at_least)
+
+    def p_values(self, surprises: Array) -> Array:
+        """In (0, 1]."""
+        return (1.0 + self._count_at_least(surprises)) / (self.n + 1.0)
+
+    def _count_at_least(self, surprises: Array) -> Array:
+        exact = len(self.largest) - np.searchsorted(self.largest, surprises, side="left")
+        if not len(self.knots):
+            return exact.astype(np.float64)
+        lower = np.append(float(self.n), self.at_least)[np.searchsorted(self.knots, surprises, side="right")]
+        return np.where(exact == len(self.largest), lower, exact)
+
+    def status(self, false_alarm_rate: float) -> Status:
+        """How far the sample carries the rate: calibrated from 10 / rate rows on, refused below 0.1 / rate."""
+        expected = self.n * false_alarm_rate
+        if expected >= 10:
+            return "calibrated"
+        if expected >= 1:
+            return "coarse"
+        return "extrapolated" if expected >= 0.1 else "refused"
+
+
+@dataclass(frozen=True)
+class ParetoTail:
+    """P(X > x | X > threshold) = (1 + shape (x - threshold) / scale) ** (-1 / shape), shape >= 0."""
+
+    threshold: float
+    scale: float
+    shape: float
+    exceedance: float
+    """P(X > threshold) on the held-out scores."""
+
+    @classmethod
+    def fit(cls, held_out: HeldOut) -> ParetoTail | None:
+        """
+        By probability-weighted moments (Hosking and Wallis 1987, Technometrics 29, section 4). None where the sample
+        has no tail to speak of. A negative shape, an end point, is not believed.
+        """
+        values = held_out.largest[-TAIL_VALUES:]
+        if len(values) < 10 or held_out.n < 2 * TAIL_VALUES:
+            return None
+        threshold = float(values[0])
+        excess = values[1:] - threshold
+        m = len(excess)
+        first = float(excess.mean())
+        second = float((excess * (1 - (np.arange(1, m + 1) - 0.35) / m)).mean())
+        if first <= 0 or second <= 0:
+            return None
+        shape = 2.0 - first / (first - 2 * second) if first > 2 * second else 0.0
+        shape = min(max(shape, 0.0), 0.9)
+        return cls(threshold, first * (1 - shape), shape, m / (held_out.n + 1.0))
+
+    def survival(self, values: Array) -> Array:
+        excess = np.maximum(values - self.threshold, 0.0) / self.scale
+        inner = np.exp(-excess) if self.shape < 1e-9 else (1 + self.shape * excess) ** (-1 / self.shape)
+        return np.asarray(np.maximum(self.exceedance * inner, 1e-300))
+
+
+class Calibration:
+    """P-values of surprises: the sample where it speaks, the Pareto tail beyond."""
+
+    def __init__(self, held_out: HeldOut) -> None:
+        self.held_out = held_out
+        self._tail = ParetoTail.fit(held_out)
+        self._handover = TAIL_BELOW / (held_out.n + 1.0)
+
+    def p_values(self, surprises: Array) -> Array:
+        """In (0, 1], not increasing in the surprise."""
+        p_values = self.held_out.p_values(surprises)
+        if self._tail is None:
+            return p_values
+        rare = p_values < self._handover
+        if rare.any():
+            p_values[rare] = np.minimum(self._tail.survival(surprises[rare]), self._handover)
+        return p_values
+
+
+def surprise_to_document(surprise: Surprise) -> dict[str, object]:
+    return {"scores": surprise.scores.tolist(), "surprise": surprise.surprise.tolist()}
+
+
+def held_out_to_document(held_out: HeldOut) -> dict[str, object]:
+    return {
+        "n": held_out.n,
+        "largest": held_out.largest.tolist(),
+        "knots": held_out.knots.tolist(),
+        "at_least": held_out.at_least.astype(int).tolist(),
+    }
+
+
+def surprise_from_document(document: Any) -> Surprise:
+    """Raises InvalidBaseline."""
+    try:
+        return Surprise(np.array(document["scores"], dtype=float), np.array(document["surprise"], dtype=float))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidBaseline(f"calibration: {error!r}") from error
+
+
+def held_out_from_document(document: Any) -> HeldOut:
+    """Raises InvalidBaseline."""
+    try:
+        arrays = {name: np.array(document[name], dtype=float) for name in ("largest", "knots", "at_least")}
+        return HeldOut(int(document["n"]), **arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidBaseline(f"calibration: {error!r}") from error

@@ -1,0 +1,122 @@
+"""
+Squared Mahalanobis distance from the baseline's centre, which sees what no single feature shows: broken correlations.
+
+The features are standardised, then the covariance is shrunk towards a multiple of the identity (Ledoit and Wolf 2004,
+"A well-conditioned estimator for large-dimensional covariance matrices", J. Multivariate Analysis 88, section 3), since
+shrinkage depends on units otherwise. Fitted twice: the rows farthest from the first fit are left out of the second, so
+that a few wild rows do not widen the ellipsoid that should show them.
+
+With the symmetric inverse square root W of the covariance, the squares of W z are contributions, >= 0, that sum to the
+squared distance (Garthwaite and Koch 2016, "Evaluating the contributions of individual variables to a quadratic form").
+A missing value stands at its feature's mean and contributes by its neighbours alone. Categories are not part of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.errors import InvalidBaseline
+from tidegauge.features import FeatureSchema
+
+Array = NDArray[np.float64]
+
+TRIMMED_SHARE: Final = 0.1
+"""Share of the reference rows, the farthest, that the second fit leaves out."""
+
+
+class MahalanobisDetector:
+    """
+    score(matrix) takes float64 (rows, features), NaN = missing, and gives squared distances (rows,) and contributions
+    (rows, features), all >= 0; a row's contributions sum to its score. Constant features have no part in it.
+    """
+
+    name: Final = "mahalanobis"
+
+    def __init__(self, schema: FeatureSchema, *, mean: Array, scale: Array, covariance: Array) -> None:
+        """mean, scale: per feature; a scale of 0 leaves the feature out. covariance: of the others, standardised."""
+        self._mean, self._scale, self._covariance = mean, scale, covariance
+        self._used = np.flatnonzero(scale > 0)
+        self._all_used = len(self._used) == len(schema)
+        self._centre = mean[self._used]
+        self._whitening = _inverse_root(covariance) / scale[self._used][:, None]
+
+    @classmethod
+    def fit(cls, matrix: Array, schema: FeatureSchema) -> MahalanobisDetector:
+        numeric = np.array([feature.kind != "categorical" for feature in schema.features])
+        first = cls(schema, **_moments(matrix, numeric))
+        distances = first.score(matrix)[0]
+        kept = np.argsort(distances, kind="stable")[: max(2, round(len(matrix) * (1 - TRIMMED_SHARE)))]
+        return cls(schema, **_moments(matrix[np.sort(kept)], numeric))
+
+    def score(self, matrix: Array) -> tuple[Array, Array]:
+        deviations = (matrix if self._all_used else matrix[:, self._used]) - self._centre
+        missing = np.isnan(deviations)
+        if missing.any():
+            deviations[missing] = 0.0
+        # Not `@`: BLAS sums a single row in another order than many, and a row's score must not depend on its company.
+        squares = np.einsum("ij,jk->ik", deviations, self._whitening) ** 2
+        if self._all_used:
+            return squares.sum(axis=1), squares
+        contributions = np.zeros(matrix.shape)
+        contributions[:, self._used] = squares
+        return squares.sum(axis=1), contributions
+
+    def to_document(self) -> dict[str, object]:
+        return {
+            "mean": self._mean.tolist(),
+            "scale": self._scale.tolist(),
+            "covariance": self._covariance.tolist(),
+        }
+
+    @classmethod
+    def from_document(cls, document: Any, schema: FeatureSchema) -> MahalanobisDetector:
+        """Raises InvalidBaseline."""
+        try:
+            fields = {name: np.array(document[name], dtype=np.float64) for name in ("mean", "scale", "covariance")}
+            used = int((fields["scale"] > 0).sum())
+            if fields["mean"].shape != (len(schema),) or fields["covariance"].size != used * used:
+                raise ValueError("shapes do not fit the schema")
+            fields["covariance"] = fields["covariance"].reshape(used, used)
+            return cls(schema, **fields)
+        except (KeyError, TypeError, ValueError, np.linalg.LinAlgError) as error:
+            raise InvalidBaseline(f"detectors.mahalanobis: {error!r}") from error
+
+
+def _moments(matrix: Array, numeric: NDArray[np.bool_]) -> dict[str, Array]:
+    present = ~np.isnan(matrix)
+    counts = np.maximum(present.sum(axis=0), 1)
+    mean = np.where(present, matrix, 0.0).sum(axis=0) / counts
+    deviations = np.where(present, matrix - mean, 0.0)
+    scale = np.sqrt((deviations**2).sum(axis=0) / counts)
+    # A spread within rounding of the mean is a constant's.
+    scale[~numeric | (scale <= 1e-12 * np.abs(mean))] = 0.0
+    used = scale > 0
+    return {"mean": mean, "scale": scale, "covariance": shrunk_covariance(deviations[:, used] / scale[used])}
+
+
+def shrunk_covariance(centred: Array) -> Array:
+    """Ledoit-Wolf covariance of centred rows (n, d): (1 - s) S + s mu I, the shrinkage s estimated from the rows."""
+    n, d = centred.shape
+    if d == 0 or n == 0:
+        return np.zeros((d, d))
+    sample = centred.T @ centred / n
+    target = np.trace(sample) / d
+    squares = centred**2
+    spread = ((squares.T @ squares).sum() / n - (sample**2).sum()) / n
+    distance = (sample**2).sum() - d * target**2
+    shrinkage = 1.0 if distance <= 0 else float(np.clip(spread / distance, 0.0, 1.0))
+    shrunk: Array = (1 - shrinkage) * sample + shrinkage * target * np.eye(d)
+    return shrunk
+
+
+def _inverse_root(covariance: Array) -> Array:
+    if covariance.size == 0:
+        return covariance.reshape(0, 0)
+    values, vectors = np.linalg.eigh(covariance)
+    # Perfectly dependent features leave directions without variance; a floor keeps their distances finite.
+    floor = max(float(values[-1]), 1.0) * 1e-10
+    root: Array = (vectors / np.sqrt(np.maximum(values, floor))) @ vectors.T
+    return root
