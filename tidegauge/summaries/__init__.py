@@ -1,4 +1,4 @@
-"""The parts of a window summary: a new one is a class with the same methods, a field of WindowSummary and a line here."""
+"""The parts of a window summary: a new one is a class of the same shape, a field of WindowSummary and a line here."""
 
 from __future__ import annotations
 

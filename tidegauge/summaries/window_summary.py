@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import orjson
 
@@ -59,4 +59,4 @@ def summarise(
 
 
 def _assemble(parts: dict[str, Any]) -> WindowSummary:
-    return cast(WindowSummary, WindowSummary(**parts))
+    return WindowSummary(**parts)
