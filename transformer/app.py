@@ -1,0 +1,286 @@
+"""
+The ASGI application: predict and infer requests forwarded as bytes, scored meanwhile and recorded afterwards; health,
+readiness, metadata and metrics by the KServe SDK's application; every other path forwarded as bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from transformer.exchange import Exchange, UpstreamError
+from transformer.metrics import Metrics
+from transformer.parse import ANSWER_BYTES
+from transformer.recorder import Recorder
+from transformer.scoring import BatchScorer
+from transformer.served import ServedRequest
+from transformer.upstream import Upstream
+from transformer.wire import (
+    Headers,
+    Scope,
+    answer_headers,
+    noted_headers,
+    outlier_headers,
+    request_head,
+)
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_READ_METHODS: Final = ("GET", "HEAD")
+
+_log = logging.getLogger("transformer.app")
+
+
+@dataclass(frozen=True)
+class Monitoring:
+    """What a predict or infer request meets besides the predictor."""
+
+    recorder: Recorder
+    scorer: BatchScorer
+    metrics: Metrics
+    baseline: bytes
+    """First digits of the baseline's content id."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What exists while the process serves, bound to its event loop. monitoring: None when the monitor is suspended."""
+
+    upstream: Upstream
+    monitoring: Monitoring | None
+    close: Callable[[], Awaitable[None]]
+
+
+class App:
+    def __init__(
+        self,
+        *,
+        model: str,
+        host: str,
+        max_body_bytes: int,
+        sdk: Application,
+        open_serving: Callable[[], Awaitable[Serving]],
+    ) -> None:
+        """
+        model: the name in the paths that are monitored. host: the Host header for the predictor. sdk: answers what is
+        asked about the server and the model. open_serving: called once, when the event loop runs.
+        """
+        self._host, self._max_body_bytes = host.encode(), max_body_bytes
+        self._sdk, self._open_serving = sdk, open_serving
+        self._predict_path, self._infer_path = f"/v1/models/{model}:predict", f"/v2/models/{model}/infer"
+        self._versions = f"/v2/models/{model}/versions/"
+        self._sdk_paths = frozenset(
+            (
+                "/",
+                "/metrics",
+                "/v1/models",
+                f"/v1/models/{model}",
+                "/v2",
+                "/v2/health/live",
+                "/v2/health/ready",
+                "/v2/models",
+                f"/v2/models/{model}",
+                f"/v2/models/{model}/ready",
+            )
+        )
+        self._serving: Serving
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            self._serving = await self._open_serving()
+        except Exception as error:  # noqa: BLE001 - the server is told, and stops
+            _log.exception("start_failed")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._serving.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        protocol = self._protocol(scope)
+        monitoring = self._serving.monitoring
+        if protocol and monitoring is not None:
+            await self._predict(protocol, monitoring, scope, receive, send)
+        elif self._is_for_sdk(scope):
+            await self._sdk(scope, receive, send)
+        else:
+            await self._forward(scope, receive, send)
+
+    def _protocol(self, scope: Scope) -> str | None:
+        """v1 or v2 for the requests that are monitored."""
+        path = scope["path"]
+        if scope["method"] != "POST":
+            return None
+        if path == self._predict_path:
+            return "v1"
+        if path == self._infer_path:
+            return "v2"
+        if path.startswith(self._versions) and path.endswith("/infer"):
+            return "v2" if path.count("/") == self._versions.count("/") + 1 else None
+        return None
+
+    def _is_for_sdk(self, scope: Scope) -> bool:
+        path: str = scope["path"]
+        if scope["method"] not in _READ_METHODS:
+            return False
+        return path in self._sdk_paths or (path.startswith(self._versions) and not path.endswith("/infer"))
+
+    async def _predict(self, protocol: str, monitoring: Monitoring, scope: Scope, receive: Receive, send: Send) -> None:
+        noted = noted_headers(scope)
+        try:
+            body = await self._body(noted, receive)
+        except _Unread as unread:
+            monitoring.metrics.count_answer(protocol, unread.status)
+            await _refuse(send, unread.status, unread.text)
+            return
+        request = monitoring.recorder.arrived(protocol, body, noted)
+        try:
+            exchange = self._upstream_send(scope, noted, body)
+            monitoring.scorer.submit(request)
+            await self._answer(request, exchange, monitoring, receive, send)
+        except asyncio.CancelledError:
+            monitoring.recorder.abandoned(request, "cancelled")
+            raise
+        except Exception:
+            monitoring.recorder.abandoned(request, "internal_error")
+            raise
+        monitoring.recorder.answered(request)
+
+    async def _answer(
+        self, request: ServedRequest, exchange: Exchange, monitoring: Monitoring, receive: Receive, send: Send
+    ) -> None:
+        sent = time.perf_counter()
+        try:
+            await exchange.started()
+        except UpstreamError as error:
+            request.upstream_s = time.perf_counter() - sent
+            request.status = error.status
+            await _refuse(send, error.status, str(error), _own_headers(request, monitoring, ()))
+        else:
+            request.status = exchange.status
+            headers = answer_headers(exchange.headers, status=exchange.status)
+            request.answer_encoded = any(name.lower() == b"content-encoding" for name, _ in headers)
+            own = _own_headers(request, monitoring, headers)
+            if exchange.complete:
+                request.upstream_s = time.perf_counter() - sent
+                request.answer = exchange.taken()
+                await _send_whole(send, exchange.status, headers + own, request.answer)
+            else:
+                request.answer, request.answer_cut = await _send_stream(receive, send, exchange, headers + own)
+                request.upstream_s = time.perf_counter() - sent
+        request.latency_s = time.perf_counter() - request.started
+
+    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
+        noted = noted_headers(scope)
+        try:
+            body = await self._body(noted, receive)
+            exchange = self._upstream_send(scope, noted, body)
+            await exchange.started()
+        except (_Unread, UpstreamError) as error:
+            await _refuse(send, error.status, str(error))
+            return
+        headers = answer_headers(exchange.headers, status=exchange.status)
+        if exchange.complete:
+            await _send_whole(send, exchange.status, headers, exchange.taken())
+        else:
+            await _send_stream(receive, send, exchange, headers)
+
+    def _upstream_send(self, scope: Scope, noted: dict[bytes, bytes], body: bytes) -> Exchange:
+        head = request_head(scope, noted, host=self._host, length=len(body))
+        return self._serving.upstream.send(head, body, bodyless=scope["method"] == "HEAD")
+
+    async def _body(self, noted: dict[bytes, bytes], receive: Receive) -> bytes:
+        """Raises _Unread for a body that is too long, or that its client does not finish."""
+        announced = noted.get(b"content-length", b"0")
+        if len(announced) > 18 or int(announced) > self._max_body_bytes:
+            raise _Unread(413, self._too_long)
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise _Unread(499, "the client closed the connection")
+            chunk: bytes = message["body"]
+            if not message["more_body"] and not chunks:
+                return chunk
+            size += len(chunk)
+            if size > self._max_body_bytes:
+                raise _Unread(413, self._too_long)
+            chunks.append(chunk)
+            if not message["more_body"]:
+                return b"".join(chunks)
+
+    @property
+    def _too_long(self) -> str:
+        return f"the request body is longer than {self._max_body_bytes} bytes"
+
+
+class _Unread(Exception):
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status, self.text = status, text
+
+
+def _own_headers(request: ServedRequest, monitoring: Monitoring, headers: Headers | tuple[()]) -> Headers:
+    monitoring.scorer.settle(request)
+    own = outlier_headers(request.scored, baseline=monitoring.baseline)
+    if not any(name.lower() == b"x-request-id" for name, _ in headers):
+        own.append((b"x-request-id", request.id.encode("latin-1")))
+    return own
+
+
+async def _send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _send_stream(receive: Receive, send: Send, exchange: Exchange, headers: Headers) -> tuple[bytes | None, bool]:
+    """
+    Sends pieces as they come. Returns the body, None where it is longer than a record may read, and whether it was cut
+    short: by the predictor, in which case the client's connection is closed early too, or by the client.
+    """
+    gone = asyncio.ensure_future(receive())
+    kept: list[bytes] = []
+    size = 0
+    try:
+        await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
+        while chunk := await exchange.read():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            size += len(chunk)
+            if size <= ANSWER_BYTES:
+                kept.append(chunk)
+            if gone.done():
+                exchange.abort()
+        await send({"type": "http.response.body", "body": b""})
+    except UpstreamError as error:
+        _log.debug("answer_cut_short why=%s", error)
+    finally:
+        gone.cancel()
+    return (b"".join(kept) if size <= ANSWER_BYTES else None), not exchange.complete
+
+
+async def _refuse(send: Send, status: int, text: str, headers: Headers | tuple[()] = ()) -> None:
+    """Both protocols have the same form of error."""
+    body = orjson.dumps({"error": text})
+    length = str(len(body)).encode()
+    own = [(b"content-type", b"application/json"), (b"content-length", length), *headers]
+    if status == 413:  # what the client goes on sending is not read
+        own.append((b"connection", b"close"))
+    await _send_whole(send, status, own, body)

@@ -1,0 +1,155 @@
+"""
+One request to the predictor and its answer, as it comes.
+
+    UpstreamError
+    +-- PredictorDown     503: no connection, or it ended before an answer began
+    +-- PredictorSlow     504: no answer, or no further piece of it, within the time limit
+    +-- PredictorBroken   502: what came is not HTTP, or ended before it was whole
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class UpstreamError(Exception):
+    """`status` is the answer a client gets; the text is fit for a client: it names no address."""
+
+    status = 502
+
+
+class PredictorDown(UpstreamError):
+    status = 503
+
+
+class PredictorSlow(UpstreamError):
+    status = 504
+
+
+class PredictorBroken(UpstreamError):
+    status = 502
+
+
+class Pool(Protocol):
+    def ended(self, exchange: Exchange) -> None: ...
+
+
+class Connection(Protocol):
+    def drop(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+class Exchange:
+    """
+    One request and its answer. `status` and `headers` hold once `started()` has returned; hop-by-hop headers are
+    among them. `complete`: the whole body is here.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_connection",
+        "_error",
+        "_pool",
+        "_size",
+        "_waiter",
+        "bodyless",
+        "complete",
+        "deadline",
+        "headers",
+        "request",
+        "resent",
+        "status",
+    )
+
+    def __init__(self, pool: Pool, request: tuple[bytes, bytes], *, bodyless: bool, deadline: float) -> None:
+        self._pool = pool
+        self.request, self.bodyless, self.deadline = request, bodyless, deadline
+        self.status = 0
+        self.headers: Headers = []
+        self.complete = self.resent = False
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._error: UpstreamError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._connection: Connection | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Nothing more will come."""
+        return self.complete or self._error is not None
+
+    async def started(self) -> None:
+        """Returns when status and headers are there. Raises UpstreamError."""
+        while not self.status:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+
+    async def read(self) -> bytes:
+        """The next piece of the body; b"" at its end. Raises UpstreamError where the answer is cut short."""
+        while not self._chunks:
+            if self.complete:
+                return b""
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+        return self.taken()
+
+    def taken(self) -> bytes:
+        """What has come of the body and was not taken before."""
+        chunks, self._chunks, self._size = self._chunks, [], 0
+        if self._connection is not None:
+            self._connection.resume()
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def abort(self) -> None:
+        """Gives the request up; its connection is closed."""
+        self.fail(PredictorDown("the request was given up"))
+
+    def fail(self, error: UpstreamError) -> None:
+        if self.finished:
+            return
+        self._error = error
+        self._pool.ended(self)
+        if self._connection is not None:
+            self._connection.drop()
+        self._wake()
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # From the connection:
+
+    def on_connection(self, connection: Connection | None) -> None:
+        self._connection = connection
+
+    def on_head(self, status: int, headers: Headers) -> None:
+        self.status, self.headers = status, headers
+        self._wake()
+
+    def on_body(self, chunk: bytes) -> int:
+        """Returns how many bytes wait to be taken."""
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        self._wake()
+        return self._size
+
+    def on_complete(self) -> None:
+        self.complete = True
+        self._connection = None
+        self._pool.ended(self)
+        self._wake()
