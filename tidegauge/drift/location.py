@@ -2,8 +2,8 @@
 Whether a feature has moved: the mean of normal scores, one score per bin, against the baseline's.
 
 A van der Waerden test (Lehmann 1975, "Nonparametrics", section 2.7) on binned data: a bin's score is the normal
-quantile of the middle of its reference mass, so scores are bounded and heavy tails do no harm. The null is an interval, as wide
-as the baseline's own sampling error with probability 1 - level.baseline, or as the minimum effect.
+quantile of the middle of its reference mass, so scores are bounded and heavy tails do no harm. The null is an interval,
+as wide as the baseline's own sampling error with probability 1 - level.baseline, or as the minimum effect.
 """
 
 from __future__ import annotations
