@@ -1,0 +1,73 @@
+"""A real single-node Kafka broker (KRaft), run from jars."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from localsystem import topics
+from localsystem.errors import PartFailed
+from localsystem.ports import HOST
+from localsystem.processes import Process, Processes
+
+READY_WITHIN_S: Final = 60.0
+"""3 s on an idle machine, 15 s seen on a busy one."""
+
+_PROPERTIES: Final = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers={host}:{controller_port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+controller.listener.names=CONTROLLER
+log.dirs={data}
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+auto.create.topics.enable=false
+"""
+
+
+@dataclass(frozen=True)
+class Broker:
+    process: Process
+    bootstrap_servers: str
+
+    def wait_until_ready(self) -> None:
+        """Raises PartFailed."""
+        self.process.wait_until(
+            lambda: topics.answers(self.bootstrap_servers), within_s=READY_WITHIN_S, what="accepting clients"
+        )
+
+
+def start_broker(
+    processes: Processes, *, java: Path, jars: Path, directory: Path, port: int, controller_port: int
+) -> Broker:
+    """Starts a broker with nothing in it. Does not wait for it. Raises PartFailed when its storage cannot be made."""
+    directory.mkdir(parents=True)
+    properties = directory / "server.properties"
+    properties.write_text(
+        _PROPERTIES.format(host=HOST, port=port, controller_port=controller_port, data=directory / "data")
+    )
+    temporary = directory / "tmp"
+    temporary.mkdir()
+    options = ["-XX:+UseSerialGC", f"-Djava.io.tmpdir={temporary}", "-cp", f"{jars}/*"]
+    _format_storage(processes, [java, "-Xmx128m", *options], properties, directory)
+    process = processes.start(
+        "broker",
+        [java, "-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", *options, "kafka.Kafka", properties],
+        cwd=directory,
+    )
+    return Broker(process, f"{HOST}:{port}")
+
+
+def _format_storage(processes: Processes, java: list[str | Path], properties: Path, directory: Path) -> None:
+    cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    tool: list[str | Path] = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id, "-c", properties]
+    process = processes.start("broker-format", [*java, *tool], cwd=directory)
+    code = process.wait_for_exit(within_s=READY_WITHIN_S)
+    processes.stop(process)
+    if code != 0:
+        raise PartFailed("broker", "could not format its storage", last_line="", log=process.log)

@@ -1,0 +1,1 @@
+"""The demonstration: real requests scored, logged and judged, with a drift of known size."""
