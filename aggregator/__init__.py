@@ -1,0 +1,1 @@
+"""Turns the inference topic into windows of statistics and drift verdicts, on Spark Structured Streaming."""

@@ -1,0 +1,101 @@
+"""python -m aggregator: reads the settings, starts the query, stops it in good order on SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import time
+from functools import partial
+from typing import Final
+
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
+
+from aggregator.errors import StartError
+from aggregator.job import Sinks, start
+from aggregator.session import spark_session
+from aggregator.settings import Settings, parse_settings
+from aggregator.sinks import kafka
+from aggregator.sinks.sql import SqlStore
+from aggregator.source import kafka_source
+
+POLL_S: Final = 0.1
+
+LAST_BATCH_S: Final = 30.0
+"""How long a stop waits for the micro-batch under way; one that is cut off is repeated after the next start."""
+
+log = logging.getLogger("aggregator")
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("py4j").setLevel(logging.WARNING)
+    stopping = threading.Event()
+    try:
+        settings = parse_settings(sys.argv[1:])
+        store = SqlStore.open(settings.store)
+        _listen_for_signals(stopping)
+        with spark_session(master=settings.master, jars_dir=settings.jars_dir) as spark:
+            _listen_for_signals(stopping)  # again: Spark has put its own in their place
+            return 0 if stopping.is_set() else _run(spark, settings, store, stopping)
+    except StartError as error:
+        print(f"aggregator: {error}", file=sys.stderr)
+        return 2
+
+
+def _listen_for_signals(stopping: threading.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stopping.set())
+
+
+def _run(spark: SparkSession, settings: Settings, store: SqlStore, stopping: threading.Event) -> int:
+    servers = settings.bootstrap_servers
+    source = kafka_source(spark, bootstrap_servers=servers, topics=settings.catalogue.inference_topics())
+    sinks = Sinks(publish=partial(kafka.write, bootstrap_servers=servers), store=store)
+    query = start(source, settings.catalogue, sinks, checkpoint=settings.checkpoint)
+    try:
+        _watch(query, stopping)
+    except StreamingQueryException as error:
+        log.error("query_failed %s", _first_lines(error))
+        return 1
+    finally:
+        query.stop()
+        store.close()
+    return 0
+
+
+def _watch(query: StreamingQuery, stopping: threading.Event) -> None:
+    """Returns when a stop was asked for and the micro-batch under way has ended. Raises what ended the query."""
+    announced = False
+    while not stopping.wait(POLL_S):
+        if not query.isActive:
+            query.awaitTermination()  # raises the reason
+            return
+        if not announced and _is_under_way(query):
+            print("aggregator ready", flush=True)
+            announced = True
+    _finish_batch(query)
+
+
+def _is_under_way(query: StreamingQuery) -> bool:
+    return query.lastProgress is not None or query.status["message"] == "Waiting for data to arrive"
+
+
+def _finish_batch(query: StreamingQuery) -> None:
+    deadline = time.monotonic() + LAST_BATCH_S
+    finished = query.lastProgress
+    while query.isActive and query.status["isTriggerActive"] and time.monotonic() < deadline:
+        if query.lastProgress != finished:
+            return
+        time.sleep(POLL_S / 5)
+
+
+def _first_lines(error: Exception, limit: int = 1000) -> str:
+    return " ".join(str(error).split())[:limit]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

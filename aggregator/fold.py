@@ -1,0 +1,208 @@
+"""
+Arrow batches of raw messages turned into a few rows: one summary per (monitor, version, baseline, window) and one dead
+letter per message that cannot be used. Runs before the shuffle, so the shuffle carries summaries and not records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import orjson
+import pyarrow as pa
+
+from aggregator.catalogue import Catalogue
+from aggregator.windows import Part, WindowKey
+from tidegauge.errors import InvalidRecord
+from tidegauge.records import Heartbeat, InferenceRecord, decode
+from tidegauge.summaries.window_summary import WindowSummary, summarise
+from tidegauge.windows import Window, windows_bounded_by, windows_of
+
+MAXIMUM_LEAD_MS: Final = 60_000
+"""A message from further in the future would close every window of its monitor at once."""
+
+MAXIMUM_VERSION_LENGTH: Final = 200
+
+KEPT_BYTES: Final = 1024
+"""So much of a dead message travels with its dead letter; the whole stays in the inference topic at its offset."""
+
+DEAD: Final = ""
+"""Stands for the monitor in dead letters' rows, which may name no monitor or a wrong one."""
+
+REFUSALS: Final = ("unknown_monitor", "unknown_baseline", "clock_ahead", "before_epoch", "bad_version", "unusable")
+"""Why a well-formed message becomes a dead letter; malformed ones have tidegauge.records.INVALID_REASONS."""
+
+FOLDED: Final = pa.schema(
+    [
+        ("monitor", pa.string()),
+        ("version", pa.string()),
+        ("baseline", pa.string()),
+        ("start_ms", pa.int64()),
+        ("end_ms", pa.int64()),
+        ("records", pa.int64()),
+        ("inside", pa.int64()),
+        ("latest_ms", pa.int64()),
+        ("summary", pa.binary()),
+        ("reason", pa.string()),
+        ("topic", pa.string()),
+        ("key", pa.string()),
+        ("letter", pa.binary()),
+    ]
+)
+"""Summaries fill monitor to summary; dead letters fill reason to letter and leave the rest empty."""
+
+FOLDED_COLUMNS: Final = (
+    "monitor string, version string, baseline string, start_ms bigint, end_ms bigint, records bigint, inside bigint,"
+    " latest_ms bigint, summary binary, reason string, topic string, key string, letter binary"
+)
+"""FOLDED in Spark's words."""
+
+Message: TypeAlias = InferenceRecord | Heartbeat
+
+
+class Refusal(NamedTuple):
+    reason: str
+    detail: str
+
+
+@dataclass(slots=True)
+class _Group:
+    """Messages of one window, with their positions in the Arrow batch."""
+
+    records: list[tuple[int, InferenceRecord]] = field(default_factory=list)
+    heartbeats: list[tuple[int, Heartbeat]] = field(default_factory=list)
+
+
+def fold(
+    batches: Iterator[pa.RecordBatch], catalogue: Catalogue, clock_ms: Callable[[], int]
+) -> Iterator[pa.RecordBatch]:
+    """Takes columns topic, partition, offset, value; gives FOLDED. clock_ms: UTC epoch, asked once per batch."""
+    for batch in batches:
+        yield fold_batch(batch, catalogue, clock_ms())
+
+
+def fold_batch(batch: pa.RecordBatch, catalogue: Catalogue, now_ms: int) -> pa.RecordBatch:
+    values = [value or b"" for value in batch.column("value").to_pylist()]
+    refused: dict[int, Refusal] = {}
+    groups: dict[tuple[str, WindowKey], _Group] = {}
+    for position, value in enumerate(values):
+        try:
+            message = decode(value)
+        except InvalidRecord as error:
+            refused[position] = Refusal(error.reason, error.detail)
+            continue
+        refusal = _refusal(message, catalogue, now_ms)
+        if refusal:
+            refused[position] = refusal
+        else:
+            _add(groups, position, message, catalogue)
+    rows = [_summary_row(name, key, group, catalogue, refused) for (name, key), group in groups.items()]
+    letters = [_letter_row(batch, position, values[position], why, catalogue) for position, why in refused.items()]
+    return pa.RecordBatch.from_pylist([row for row in rows if row] + letters, schema=FOLDED)
+
+
+def part_of(row: Any) -> Part:
+    """A summary row of FOLDED, with its columns as attributes."""
+    key = WindowKey(row.version, row.baseline, int(row.start_ms), int(row.end_ms))
+    return Part(key, bytes(row.summary), int(row.records), int(row.inside), int(row.latest_ms))
+
+
+def _refusal(message: Message, catalogue: Catalogue, now_ms: int) -> Refusal | None:
+    expected = catalogue.baselines.get(message.monitor)
+    if expected is None:
+        return Refusal("unknown_monitor", f"monitor {message.monitor[:80]!r}, known: {', '.join(catalogue.monitors)}")
+    if message.baseline != expected:
+        return Refusal("unknown_baseline", f"baseline {message.baseline[:80]!r}, the monitor has {expected}")
+    if message.time_ms > now_ms + MAXIMUM_LEAD_MS:
+        return Refusal("clock_ahead", f"time_ms is {message.time_ms - now_ms} ms ahead of the aggregator's clock")
+    if message.time_ms < 0:
+        return Refusal("before_epoch", f"time_ms = {message.time_ms}")
+    if len(message.version) > MAXIMUM_VERSION_LENGTH or not message.version.isprintable():
+        return Refusal("bad_version", f"version of {len(message.version)} characters")
+    return None
+
+
+def _add(groups: dict[tuple[str, WindowKey], _Group], position: int, message: Message, catalogue: Catalogue) -> None:
+    windows = catalogue.monitors[message.monitor].windows
+    if isinstance(message, InferenceRecord):
+        for window in windows_of(message.time_ms, windows):
+            _group(groups, message, window).records.append((position, message))
+    else:
+        for window in windows_bounded_by(message.time_ms, windows):
+            _group(groups, message, window).heartbeats.append((position, message))
+
+
+def _group(groups: dict[tuple[str, WindowKey], _Group], message: Message, window: Window) -> _Group:
+    key = WindowKey(message.version, message.baseline, window.start_ms, window.end_ms)
+    return groups.setdefault((message.monitor, key), _Group())
+
+
+def _summary_row(
+    monitor: str, key: WindowKey, group: _Group, catalogue: Catalogue, refused: dict[int, Refusal]
+) -> dict[str, object] | None:
+    """None when not one of the group's messages can be used."""
+    summary = _summarised(group, key, catalogue, refused)
+    if summary is None:
+        return None
+    times = [record.time_ms for _, record in group.records] + [beat.time_ms for _, beat in group.heartbeats]
+    return {
+        "monitor": monitor,
+        "version": key.version,
+        "baseline": key.baseline,
+        "start_ms": key.start_ms,
+        "end_ms": key.end_ms,
+        "records": len(group.records),
+        "inside": sum(time_ms < key.end_ms for time_ms in times),
+        "latest_ms": max(times),
+        "summary": summary.encode(),
+    }
+
+
+def _summarised(
+    group: _Group, key: WindowKey, catalogue: Catalogue, refused: dict[int, Refusal]
+) -> WindowSummary | None:
+    try:
+        return _summary(group, key, catalogue)
+    except _UNUSABLE:
+        # One message with a wrong value inside must not stop the stream: find it, and go on without it.
+        for position, message in list(group.records):
+            try:
+                _summary(_Group(records=[(position, message)]), key, catalogue)
+            except _UNUSABLE as error:
+                refused[position] = Refusal("unusable", repr(error))
+                group.records.remove((position, message))
+        return _summary(group, key, catalogue) if group.records or group.heartbeats else None
+
+
+_UNUSABLE: Final = (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError)
+
+
+def _summary(group: _Group, key: WindowKey, catalogue: Catalogue) -> WindowSummary:
+    profile = catalogue.profile(key.baseline)
+    assert profile is not None, "messages of unknown baselines are refused"
+    return summarise([record for _, record in group.records], [beat for _, beat in group.heartbeats], profile)
+
+
+def _letter_row(
+    batch: pa.RecordBatch, position: int, value: bytes, refusal: Refusal, catalogue: Catalogue
+) -> dict[str, object]:
+    topic, partition, offset = (batch.column(name)[position].as_py() for name in ("topic", "partition", "offset"))
+    letter = {
+        "v": 1,
+        "kind": "dead_letter",
+        "reason": refusal.reason,
+        "detail": refusal.detail,
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "size_bytes": len(value),
+        "value": value[:KEPT_BYTES].decode("utf-8", "replace"),
+    }
+    return {
+        "monitor": DEAD,
+        "reason": refusal.reason,
+        "topic": catalogue.dead_letter_topic(topic),
+        "key": f"{topic}/{partition}/{offset}",
+        "letter": orjson.dumps(letter),
+    }

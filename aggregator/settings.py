@@ -1,0 +1,119 @@
+"""Command line and monitor files turned into one checked value; nothing else reads either."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import yaml
+
+from aggregator.catalogue import Catalogue
+from aggregator.errors import StartError
+from tidegauge.baseline import BaselineProfile
+from tidegauge.errors import InvalidBaseline, InvalidMonitor
+from tidegauge.monitor import ModelMonitor, parse_monitor
+
+
+@dataclass(frozen=True)
+class Settings:
+    catalogue: Catalogue
+    bootstrap_servers: str
+    """Of all monitors: one query reads one Kafka cluster."""
+    checkpoint: Path
+    """Offsets and open windows; one directory per set of input topics, kept over restarts."""
+    store: str
+    """SQLAlchemy URL."""
+    master: str = "local[*]"
+    jars_dir: Path | None = None
+    """Where the Kafka connector's jars are; None lets Spark fetch them."""
+
+
+def parse_settings(arguments: Sequence[str]) -> Settings:
+    """Raises StartError."""
+    options = _parser().parse_args(arguments)
+    loaded = [_load(path) for path in options.monitor]
+    monitors = [monitor for monitor, _ in loaded]
+    names = [monitor.name for monitor in monitors]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise StartError(f"--monitor: {', '.join(repeated)} given more than once; metadata.name must differ")
+    return Settings(
+        catalogue=Catalogue(
+            monitors={monitor.name: monitor for monitor in monitors},
+            baselines={monitor.name: profile.content_id for monitor, profile in loaded},
+            profiles={profile.content_id: profile.dump() for _, profile in loaded},
+        ),
+        bootstrap_servers=_shared("spec.kafka.bootstrapServers", [m.kafka.bootstrap_servers for m in monitors]),
+        checkpoint=_directory(options.checkpoint),
+        store=options.store or _shared("spec.aggregator.store", [m.aggregator.store for m in monitors], "--store"),
+        master=options.master,
+        jars_dir=options.jars_dir,
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise StartError(f"{message}; see --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m aggregator", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--monitor", type=Path, action="append", required=True, help="ModelMonitor file; repeatable")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="directory that survives restarts")
+    parser.add_argument("--store", help="SQLAlchemy URL; default: the monitors' spec.aggregator.store")
+    parser.add_argument("--master", default="local[*]", help="Spark master; default: %(default)s")
+    parser.add_argument("--jars-dir", type=Path, help="directory with the Kafka connector's jars")
+    return parser
+
+
+def _load(path: Path) -> tuple[ModelMonitor, BaselineProfile]:
+    try:
+        monitor = parse_monitor(yaml.safe_load(_read(path, "monitor file").decode()))
+    except UnicodeDecodeError:
+        raise StartError(f"monitor file {path}: not UTF-8 text") from None
+    except yaml.YAMLError as error:
+        raise StartError(f"monitor file {path}: not YAML: {' '.join(str(error).split())}") from error
+    except InvalidMonitor as error:
+        raise StartError(f"monitor file {path}: {error}") from error
+    return monitor, _load_baseline(path, monitor)
+
+
+def _load_baseline(path: Path, monitor: ModelMonitor) -> BaselineProfile:
+    reference = monitor.baseline
+    if reference.file is None:
+        raise StartError(f"monitor file {path}: spec.baseline.file: this process reads a baseline from a file only")
+    file = path.parent / reference.file
+    try:
+        profile = BaselineProfile.load(_read(file, "baseline file"))
+    except InvalidBaseline as error:
+        raise StartError(f"baseline file {file}: {error}; make one with: tidegauge baseline fit") from error
+    if reference.sha256 not in (None, profile.content_id):
+        raise StartError(
+            f"baseline file {file}: content id {profile.content_id}, spec.baseline.sha256 says {reference.sha256}"
+        )
+    return profile
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StartError(f"{what} {path}: {error.strerror}") from error
+
+
+def _directory(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"--checkpoint {path}: {error.strerror}") from error
+    return path.resolve()
+
+
+def _shared(field: str, values: Sequence[str], option: str | None = None) -> str:
+    if len(set(values)) > 1:
+        advice = f"give {option}" if option else "run one aggregator for each"
+        raise StartError(f"{field} differs between monitors ({', '.join(sorted(set(values)))}): {advice}")
+    return values[0]

@@ -1,0 +1,106 @@
+"""The keyed state of one monitor in Spark: loads it, lets `windows` decide, judges what closed, saves it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import pandas as pd
+from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
+
+from aggregator.catalogue import Catalogue
+from aggregator.evaluate import DEAD_LETTER, Output, outputs_of, tally
+from aggregator.fold import DEAD, part_of
+from aggregator.windows import CHECK_MS, Progress, Step, WindowKey, listen, take
+
+DEFAULT_WATERMARK_MS: Final = 0
+"""Of a monitor that is no longer configured: nothing of it is waited for."""
+
+
+class StoredWindows:
+    """windows.Store in a MapState of the current key."""
+
+    def __init__(self, state: Any) -> None:
+        self._state = state
+
+    def get(self, key: WindowKey) -> bytes | None:
+        found = self._state.getValue(_tuple(key))
+        return None if found is None else bytes(found[0])
+
+    def put(self, key: WindowKey, summary: bytes) -> None:
+        self._state.updateValue(_tuple(key), (summary,))
+
+    def remove(self, key: WindowKey) -> None:
+        self._state.removeKey(_tuple(key))
+
+
+class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
+    """Grouping key: monitor name, DEAD for dead letters. Takes fold.FOLDED rows, gives evaluate.Output rows."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def init(self, handle: StatefulProcessorHandle) -> None:
+        self._handle = handle
+        self._progress = handle.getValueState("progress", "progress binary")
+        self._windows = handle.getMapState(
+            "windows", "version string, baseline string, start_ms bigint, end_ms bigint", "summary binary"
+        )
+
+    def handleInputRows(self, key: Any, rows: Iterator[pd.DataFrame], timerValues: Any) -> Iterator[pd.DataFrame]:
+        if key[0] == DEAD:
+            yield from _dead_letters(rows)
+            return
+        parts = [part_of(row) for frame in rows for row in frame.itertuples(index=False)]
+        now_ms = timerValues.getCurrentProcessingTimeInMs()
+        step = take(
+            self._load(),
+            parts,
+            watermark_ms=self._watermark_ms(key[0]),
+            now_ms=now_ms,
+            store=StoredWindows(self._windows),
+        )
+        yield from self._finish(key[0], step, now_ms)
+
+    def handleExpiredTimer(self, key: Any, timerValues: Any, expiredTimerInfo: Any) -> Iterator[pd.DataFrame]:
+        now_ms = timerValues.getCurrentProcessingTimeInMs()
+        step = listen(
+            self._load(), watermark_ms=self._watermark_ms(key[0]), now_ms=now_ms, store=StoredWindows(self._windows)
+        )
+        yield from self._finish(key[0], step, now_ms)
+
+    def _load(self) -> Progress:
+        stored = self._progress.get()
+        return Progress() if stored is None else Progress.decode(bytes(stored[0]))
+
+    def _finish(self, monitor: str, step: Step, now_ms: int) -> Iterator[pd.DataFrame]:
+        self._progress.update((step.progress.encode(),))
+        if step.progress.open:
+            # On whole multiples, so that a timer which is already set is set again and not another beside it.
+            self._handle.registerTimer((now_ms // CHECK_MS + 1) * CHECK_MS)
+        outputs = list(outputs_of(step, monitor, self._catalogue))
+        if outputs:
+            yield _frame(outputs)
+
+    def _watermark_ms(self, monitor: str) -> int:
+        known = self._catalogue.monitors.get(monitor)
+        return known.windows.watermark_ms if known else DEFAULT_WATERMARK_MS
+
+
+def _dead_letters(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    reasons: Counter[str] = Counter()
+    for frame in frames:
+        reasons.update(frame["reason"])
+        letters = frame[["topic", "key", "letter"]].rename(columns={"letter": "value"})
+        letters.insert(0, "kind", DEAD_LETTER)
+        yield letters
+    yield _frame(tally(reasons))
+
+
+def _frame(outputs: Iterable[Output]) -> pd.DataFrame:
+    return pd.DataFrame(list(outputs), columns=list(Output._fields))
+
+
+def _tuple(key: WindowKey) -> tuple[str, str, int, int]:
+    return (key.version, key.baseline, key.start_ms, key.end_ms)

@@ -1,0 +1,206 @@
+"""
+One monitor's open windows and event time: what a micro-batch of summaries, or silence, opens, closes or finds closed.
+
+Event time is the latest time seen of this monitor, of records and heartbeats alike; other monitors' clocks do not touch
+it. A window closes when event time passes its end by the watermark. Rows of one step are all held against the event
+time from before it, so within a step their order does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+import orjson
+
+from tidegauge.summaries.window_summary import WindowSummary
+from tidegauge.windows import Window
+
+SILENCE_MS: Final = 5_000
+"""
+How long, beyond the watermark, nothing at all must come before time is taken to pass without data. A transformer that
+lives sends a heartbeat a second, so five missing ones are no hiccup.
+"""
+
+CHECK_MS: Final = 1_000
+"""How often silence is looked at."""
+
+MAXIMUM_CREDIT_MS: Final = 2 * CHECK_MS
+"""
+Most silence that one look may add. After a stop or an outage of the broker the clock has moved on, but nobody listened:
+what was sent meanwhile is still to come and must find its windows open.
+"""
+
+STATE_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class WindowKey:
+    """Names one window of one monitor."""
+
+    version: str
+    baseline: str
+    start_ms: int
+    end_ms: int
+
+    @property
+    def window(self) -> Window:
+        return Window(self.start_ms, self.end_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """
+    What one fold knows of a window. records: requests in it. inside: records and heartbeats within [start, end);
+    a heartbeat on the end itself belongs to the account but is no life in the window. latest_ms: latest event time.
+    """
+
+    key: WindowKey
+    summary: bytes
+    records: int
+    inside: int
+    latest_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """
+    latest_ms: latest event time seen. closed_until_ms: every window that ends there or before is closed, for good.
+    silent_ms: how long nothing has come, as far as somebody listened; checked_ms: clock at the last look.
+    late_records: requests that came too late, ever. open: the windows in the store, with their Part.inside.
+    """
+
+    latest_ms: int | None = None
+    closed_until_ms: int = 0
+    silent_ms: int = 0
+    checked_ms: int = 0
+    late_records: int = 0
+    open: Mapping[WindowKey, int] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        opened = [[key.version, key.baseline, key.start_ms, key.end_ms, inside] for key, inside in self.open.items()]
+        return orjson.dumps(
+            {
+                "v": STATE_VERSION,
+                "latest_ms": self.latest_ms,
+                "closed_until_ms": self.closed_until_ms,
+                "silent_ms": self.silent_ms,
+                "checked_ms": self.checked_ms,
+                "late_records": self.late_records,
+                "open": opened,
+            }
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Progress:
+        """Raises ValueError for the state of another version: the checkpoint is not this program's."""
+        state = orjson.loads(data)
+        if (version := state.pop("v", None)) != STATE_VERSION:
+            raise ValueError(f"checkpoint has window state of version {version!r}, this program reads {STATE_VERSION}")
+        opened = {WindowKey(*key): inside for *key, inside in state.pop("open")}
+        return cls(**state, open=opened)
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    key: WindowKey
+    summary: WindowSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Requests whose window was closed already."""
+
+    key: WindowKey
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """closed: earliest first."""
+
+    progress: Progress
+    closed: tuple[Closed, ...] = ()
+    late: tuple[Late, ...] = ()
+
+
+class Store(Protocol):
+    """The summaries of one monitor's open windows."""
+
+    def get(self, key: WindowKey) -> bytes | None: ...
+    def put(self, key: WindowKey, summary: bytes) -> None: ...
+    def remove(self, key: WindowKey) -> None: ...
+
+
+def take(progress: Progress, parts: Iterable[Part], *, watermark_ms: int, now_ms: int, store: Store) -> Step:
+    """A micro-batch has come: merge it into the open windows, move event time on, close what is due."""
+    touched: dict[WindowKey, WindowSummary] = {}
+    opened = dict(progress.open)
+    late: dict[WindowKey, int] = {}
+    latest_ms = progress.latest_ms
+    for part in parts:
+        latest_ms = part.latest_ms if latest_ms is None else max(latest_ms, part.latest_ms)
+        if part.key.end_ms <= progress.closed_until_ms:
+            late[part.key] = late.get(part.key, 0) + part.records
+            continue
+        opened[part.key] = opened.get(part.key, 0) + part.inside
+        summary = WindowSummary.decode(part.summary)
+        touched[part.key] = touched[part.key].merge(summary) if part.key in touched else summary
+    moved = replace(
+        progress,
+        latest_ms=latest_ms,
+        closed_until_ms=max(progress.closed_until_ms, (latest_ms or 0) - watermark_ms),
+        silent_ms=0,
+        checked_ms=now_ms,
+        late_records=progress.late_records + sum(late.values()),
+        open=opened,
+    )
+    step = _close(moved, touched, store)
+    return replace(step, late=tuple(Late(key, records) for key, records in sorted(late.items()) if records))
+
+
+def listen(progress: Progress, *, watermark_ms: int, now_ms: int, store: Store) -> Step:
+    """Time has passed: when all of it was silent for long, event time moves on with the clock and windows close."""
+    credit_ms = min(max(now_ms - progress.checked_ms, 0), MAXIMUM_CREDIT_MS)
+    silent_ms = progress.silent_ms + credit_ms
+    closed_until_ms = progress.closed_until_ms
+    if progress.latest_ms is not None and silent_ms > SILENCE_MS:
+        closed_until_ms = max(closed_until_ms, progress.latest_ms + silent_ms - SILENCE_MS - watermark_ms)
+    moved = replace(progress, silent_ms=silent_ms, checked_ms=now_ms, closed_until_ms=closed_until_ms)
+    return _close(moved, {}, store)
+
+
+def _close(progress: Progress, touched: dict[WindowKey, WindowSummary], store: Store) -> Step:
+    due = sorted(
+        (key for key in progress.open if key.end_ms <= progress.closed_until_ms),
+        key=lambda key: (key.end_ms, key),
+    )
+    closed = tuple(_closed(due, progress.open, touched, store))
+    for key, summary in touched.items():
+        store.put(key, _merged(key, summary, store).encode())
+    remaining = {key: inside for key, inside in progress.open.items() if key.end_ms > progress.closed_until_ms}
+    return Step(replace(progress, open=remaining), closed)
+
+
+def _closed(
+    due: Iterable[WindowKey],
+    opened: Mapping[WindowKey, int],
+    touched: dict[WindowKey, WindowSummary],
+    store: Store,
+) -> Iterator[Closed]:
+    for key in due:
+        summary = _merged(key, touched.pop(key, None), store)
+        store.remove(key)
+        # A first heartbeat on a boundary also stands on the end of the window before, in which nothing lived.
+        if opened[key]:
+            yield Closed(key, summary)
+
+
+def _merged(key: WindowKey, summary: WindowSummary | None, store: Store) -> WindowSummary:
+    stored = store.get(key)
+    if stored is None:
+        assert summary is not None, f"window {key} is open but neither stored nor new"
+        return summary
+    known = WindowSummary.decode(stored)
+    return known if summary is None else known.merge(summary)
