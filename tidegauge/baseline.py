@@ -85,8 +85,8 @@ class BaselineProfile:
         _check_data(matrix, schema, known)
         fitting, calibrating = _halves(matrix[~known])
         detectors = {name: kind.fit(fitting, schema) for name, kind in DETECTORS.items()}
-        surprises = {name: Surprise.fit(detector.score(fitting)[0]) for name, detector in detectors.items()}
-        held_out = {name: surprises[name](detector.score(calibrating)[0]) for name, detector in detectors.items()}
+        surprises = {name: Surprise.fit(_scores(detector, fitting)) for name, detector in detectors.items()}
+        held_out = {name: surprises[name](_scores(detector, calibrating)) for name, detector in detectors.items()}
         held_out[COMBINED] = np.max(list(held_out.values()), axis=0)
         return cls(
             schema=schema,
@@ -150,6 +150,11 @@ class BaselineProfile:
             surprises={name: surprise_from_document(item) for name, item in document["surprises"].items()},
             held_out={name: held_out_from_document(item) for name, item in document["held_out"].items()},
         )
+
+
+def _scores(detector: Detector, matrix: Matrix) -> NDArray[np.float64]:
+    columns = np.ascontiguousarray(matrix.T)
+    return np.asarray(np.add.reduce(detector.contributions(columns, np.isnan(columns)), axis=0))
 
 
 def _check_data(matrix: Matrix, schema: FeatureSchema, known: NDArray[np.bool_]) -> None:

@@ -14,10 +14,17 @@ from tidegauge.scoring.tail import TailDetector
 
 
 class Detector(Protocol):
-    """Fitted on reference rows; scores each row alone; the larger the score, the less like the reference."""
+    """
+    Fitted on reference rows. A row's score is the sum of its features' contributions, which are >= 0; the larger, the
+    less like the reference. It depends on that row alone and comes out the same, to the last bit, by either method.
+    Detectors keep buffers: one thread at a time.
+    """
 
-    def score(self, matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Scores (rows,) and per-feature contributions (rows, features), >= 0, for float64 (rows, features)."""
+    def contributions_of_row(self, row: NDArray[np.float64], missing: NDArray[np.bool_] | None) -> NDArray[np.float64]:
+        """row: (features,). missing: where it has no value, None where it has all. Gives (features,)."""
+
+    def contributions(self, columns: NDArray[np.float64], missing: NDArray[np.bool_] | None) -> NDArray[np.float64]:
+        """columns: (features, rows), C-contiguous, at least 2 rows. missing: as above. Gives (features, rows)."""
 
     def to_document(self) -> dict[str, object]: ...
 

@@ -23,46 +23,66 @@ from tidegauge.features import FeatureSchema
 
 Array = NDArray[np.float64]
 
+FEW_ROWS: Final = 48
+"""Up to here all products at once are faster than a loop over features (measured with 30 features)."""
+
 TRIMMED_SHARE: Final = 0.1
 """Share of the reference rows, the farthest, that the second fit leaves out."""
 
 
 class MahalanobisDetector:
-    """
-    score(matrix) takes float64 (rows, features), NaN = missing, and gives squared distances (rows,) and contributions
-    (rows, features), all >= 0; a row's contributions sum to its score. Constant features have no part in it.
-    """
+    """See tidegauge.scoring.Detector. Contributions are squared distances; constant features have no part in it."""
 
     name: Final = "mahalanobis"
 
     def __init__(self, schema: FeatureSchema, *, mean: Array, scale: Array, covariance: Array) -> None:
         """mean, scale: per feature; a scale of 0 leaves the feature out. covariance: of the others, standardised."""
         self._mean, self._scale, self._covariance = mean, scale, covariance
-        self._used = np.flatnonzero(scale > 0)
-        self._all_used = len(self._used) == len(schema)
-        self._centre = mean[self._used]
-        self._whitening = _inverse_root(covariance) / scale[self._used][:, None]
+        used = np.flatnonzero(scale > 0)
+        self._mean_column = mean[:, None]
+        # Rows and columns of zeros for the features that have no part: the arithmetic needs no cases.
+        self._whitening = np.zeros((len(schema), len(schema)))
+        self._whitening[np.ix_(used, used)] = _inverse_root(covariance) / scale[used][:, None]
+        self._products = np.empty_like(self._whitening)
 
     @classmethod
     def fit(cls, matrix: Array, schema: FeatureSchema) -> MahalanobisDetector:
         numeric = np.array([feature.kind != "categorical" for feature in schema.features])
         first = cls(schema, **_moments(matrix, numeric))
-        distances = first.score(matrix)[0]
+        columns = np.ascontiguousarray(matrix.T)
+        distances = first.contributions(columns, np.isnan(columns)).sum(axis=0)
         kept = np.argsort(distances, kind="stable")[: max(2, round(len(matrix) * (1 - TRIMMED_SHARE)))]
         return cls(schema, **_moments(matrix[np.sort(kept)], numeric))
 
-    def score(self, matrix: Array) -> tuple[Array, Array]:
-        deviations = (matrix if self._all_used else matrix[:, self._used]) - self._centre
-        missing = np.isnan(deviations)
-        if missing.any():
+    # The products below add feature after feature, never by BLAS, which sums a single row in another order than many:
+    # a row's score must not depend on its company.
+
+    def contributions_of_row(self, row: Array, missing: NDArray[np.bool_] | None) -> Array:
+        deviations = row - self._mean
+        if missing is not None:
             deviations[missing] = 0.0
-        # Not `@`: BLAS sums a single row in another order than many, and a row's score must not depend on its company.
-        squares = np.einsum("ij,jk->ik", deviations, self._whitening) ** 2
-        if self._all_used:
-            return squares.sum(axis=1), squares
-        contributions = np.zeros(matrix.shape)
-        contributions[:, self._used] = squares
-        return squares.sum(axis=1), contributions
+        np.multiply(deviations[:, None], self._whitening, out=self._products)
+        whitened = np.add.reduce(self._products, axis=0)
+        return np.asarray(whitened * whitened)
+
+    def contributions(self, columns: Array, missing: NDArray[np.bool_] | None) -> Array:
+        deviations = columns - self._mean_column
+        if missing is not None:
+            deviations[missing] = 0.0
+        whitened = self._of_few(deviations) if columns.shape[1] <= FEW_ROWS else self._of_many(deviations)
+        return np.asarray(whitened * whitened)
+
+    def _of_few(self, deviations: Array) -> Array:
+        products = self._whitening[:, :, None] * deviations[:, None, :]
+        return np.asarray(np.add.reduce(products, axis=0))
+
+    def _of_many(self, deviations: Array) -> Array:
+        whitened = np.zeros_like(deviations)
+        product = np.empty_like(deviations)
+        for weights, values in zip(self._whitening, deviations, strict=True):
+            np.multiply(weights[:, None], values, out=product)
+            whitened += product
+        return whitened
 
     def to_document(self) -> dict[str, object]:
         return {
