@@ -17,7 +17,7 @@ from locust.env import Environment
 from loadtest.traffic import request_bodies, request_ids, shuttle_rows, synthetic_rows
 
 
-@events.init_command_line_parser.add_listener
+@events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--model-name", default="shuttle", help="The model asked for a prediction.")
     parser.add_argument("--traffic-seed", type=int, default=7, help="Order of the rows.")

@@ -20,7 +20,7 @@ FEATURES: Final = 9
 
 
 def shuttle_rows() -> Matrix | None:
-    """NASA's Shuttle data without its label, float64 (49097, 9); None where river, which carries it, is not installed."""
+    """NASA's Shuttle data without its label, float64 (49097, 9); None where river is not installed."""
     spec = importlib.util.find_spec("river")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -35,7 +35,7 @@ def synthetic_rows(rng: np.random.Generator, *, count: int) -> Matrix:
 
 
 def request_bodies(rows: Matrix, *, seed: int, rows_per_request: int = 1) -> Iterator[bytes]:
-    """v1 requests without end, of the rows in random order; the same for the same seed. Every row comes equally often."""
+    """v1 requests without end, of the rows in random order, each equally often; the same for the same seed."""
     rng = np.random.default_rng(seed)
     positions = itertools.chain.from_iterable(
         replay_order(rng, available=len(rows), count=len(rows)).tolist() for _ in itertools.count()
