@@ -27,6 +27,10 @@ TRIMMED_SHARE: Final = 0.1
 """Share of the reference rows, the farthest, that the second fit leaves out."""
 
 
+FARTHEST: Final = 1e100
+"""Standard deviations beyond which a value whose square would overflow counts as this far."""
+
+
 class MahalanobisDetector:
     """
     score(matrix) takes float64 (rows, features), NaN = missing, and gives squared distances (rows,) and contributions
@@ -42,6 +46,7 @@ class MahalanobisDetector:
         self._all_used = len(self._used) == len(schema)
         self._centre = mean[self._used]
         self._whitening = _inverse_root(covariance) / scale[self._used][:, None]
+        self._limit = np.minimum(scale[self._used], 1e100) * FARTHEST
 
     @classmethod
     def fit(cls, matrix: Array, schema: FeatureSchema) -> MahalanobisDetector:
@@ -52,17 +57,27 @@ class MahalanobisDetector:
         return cls(schema, **_moments(matrix[np.sort(kept)], numeric))
 
     def score(self, matrix: Array) -> tuple[Array, Array]:
-        deviations = (matrix if self._all_used else matrix[:, self._used]) - self._centre
+        with np.errstate(over="ignore"):
+            deviations = (matrix if self._all_used else matrix[:, self._used]) - self._centre
         missing = np.isnan(deviations)
         if missing.any():
             deviations[missing] = 0.0
-        # Not `@`: BLAS sums a single row in another order than many, and a row's score must not depend on its company.
-        squares = np.einsum("ij,jk->ik", deviations, self._whitening) ** 2
+        squares = self._squares(deviations)
         if self._all_used:
             return squares.sum(axis=1), squares
         contributions = np.zeros(matrix.shape)
         contributions[:, self._used] = squares
         return squares.sum(axis=1), contributions
+
+    def _squares(self, deviations: Array) -> Array:
+        # Not `@`: BLAS sums a single row in another order than many, and a row's score must not depend on its company.
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares: Array = np.einsum("ij,jk->ik", deviations, self._whitening) ** 2
+        finite = np.isfinite(squares)
+        if not finite.all():
+            wild = ~finite.all(axis=1)
+            squares[wild] = self._squares(np.clip(deviations[wild], -self._limit, self._limit))
+        return squares
 
     def to_document(self) -> dict[str, object]:
         return {
