@@ -41,12 +41,16 @@ MINIMUM_ROWS: Final = 200
 """Scoring reference: 100 rows to fit on and 100 to calibrate on carry a false-alarm rate of 0.001 by extrapolation."""
 
 
+LARGEST_VALUE: Final = 1e100
+"""Of reference data, either side of 0: cubes of values must not overflow. What is larger is some system's sentinel."""
+
+
 @dataclass(frozen=True)
 class FeatureReference:
     """
     One feature in the drift reference.
 
-    rows, missing: counts. mean, sd (population), low, high: of the values present; None where there are none.
+    rows, missing: counts. mean, sd (population), low, high: of the values present; None for categories.
     edges, counts: the drift bins (tidegauge.binning) and how many reference rows fell in each, missing last.
     """
 
@@ -139,6 +143,9 @@ class BaselineProfile:
         references = tuple(_reference_from_document(item) for item in document["features"])
         if len(references) != len(schema):
             raise InvalidBaseline(f"damaged profile: {len(references)} references for {len(schema)} features")
+        names = set(document["detectors"])
+        if set(document["surprises"]) != names or set(document["held_out"]) != names | {COMBINED}:
+            raise InvalidBaseline(f"damaged profile: not every one of {', '.join(sorted(names))} is calibrated")
         return cls(
             schema=schema,
             rows=int(document["rows"]),
@@ -160,9 +167,11 @@ def _scores(detector: Detector, matrix: Matrix) -> NDArray[np.float64]:
 def _check_data(matrix: Matrix, schema: FeatureSchema, known: NDArray[np.bool_]) -> None:
     if matrix.ndim != 2 or matrix.shape[1] != len(schema):
         raise InvalidBaseline(f"data of shape {matrix.shape} for {len(schema)} features")
-    if np.isinf(matrix).any():
-        column = schema.names[int(np.nonzero(np.isinf(matrix).any(axis=0))[0][0])]
-        raise InvalidBaseline(f"column {column} has infinite values: make them missing or leave those rows out")
+    if known.shape != (len(matrix),):
+        raise InvalidBaseline(f"{known.size} outlier marks for {len(matrix)} rows")
+    wild = [name for name, column in zip(schema.names, matrix.T, strict=True) if (np.abs(column) > LARGEST_VALUE).any()]
+    if wild:
+        raise InvalidBaseline(f"infinite values, or beyond {LARGEST_VALUE:g}, in: {', '.join(wild)}; make them missing")
     usable = int((~known).sum())
     if usable < MINIMUM_ROWS:
         raise InvalidBaseline(f"{usable} rows that are no known outliers: at least {MINIMUM_ROWS} are needed")
@@ -186,14 +195,16 @@ def _halves(matrix: Matrix) -> tuple[Matrix, Matrix]:
 def _reference(schema: FeatureSchema, matrix: Matrix, position: int) -> FeatureReference:
     column = matrix[:, position]
     values = column[~np.isnan(column)]
-    edges = cut_edges(schema.features[position], column)
+    feature = schema.features[position]
+    edges = cut_edges(feature, column)
+    quantity = feature.kind != "categorical"
     return FeatureReference(
         rows=len(column),
         missing=len(column) - len(values),
-        mean=float(values.mean()),
-        sd=float(values.std()),
-        low=float(values.min()),
-        high=float(values.max()),
+        mean=float(values.mean()) if quantity else None,
+        sd=float(values.std()) if quantity else None,
+        low=float(values.min()) if quantity else None,
+        high=float(values.max()) if quantity else None,
         edges=edges,
         counts=count_bins(edges, column),
     )

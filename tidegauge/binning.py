@@ -1,8 +1,10 @@
 """
 The bins that drift is judged on: cut once from the baseline, about equal in reference mass, the same for all windows.
 
-A grid of k - 1 inner edges has k value bins [edges[i-1], edges[i]) with open ends, so that no value is out of range,
-and one more bin for missing values. A category's bin is its code's; unseen categories share the first bin.
+A grid of k - 1 inner edges has k value bins [edges[i-1], edges[i]) with open ends, so that no value is lost, and one
+more bin for missing values. The first and the last value bin hold what is below and above all the reference: empty
+there, so that a value never seen before counts as one, be it the first change of a feature that was constant. A
+category's bin is its code's; unseen categories share the first bin.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ Edges = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 TARGET_BINS: Final = 16
-"""Each bin holds at least 1 / 16 of the reference, or a single value that heavy: at most 2 * 16 + 1 bins come out."""
+"""
+Each bin between the open ends holds at least 1 / 16 of the reference, save one before each value that heavy and the
+last: at most 2 * 16 + 1 of them come out.
+"""
 
 
 def cut_edges(feature: FeatureSpec, values: NDArray[np.float64]) -> Edges:
@@ -26,7 +31,11 @@ def cut_edges(feature: FeatureSpec, values: NDArray[np.float64]) -> Edges:
     if feature.kind == "categorical":
         return np.arange(len(feature.categories), dtype=np.float64) - 0.5
     distinct, counts = np.unique(values[~np.isnan(values)], return_counts=True)
-    return np.array(_edges(distinct.tolist(), counts.tolist()), dtype=np.float64)
+    if not len(distinct):
+        return np.empty(0)
+    inner = _edges(distinct.tolist(), counts.tolist())
+    beyond = np.nextafter(distinct[-1], np.inf)
+    return np.array([distinct[0], *inner, *([beyond] if np.isfinite(beyond) else [])], dtype=np.float64)
 
 
 def _edges(distinct: list[float], counts: list[int]) -> list[float]:

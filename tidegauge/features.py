@@ -30,6 +30,9 @@ KINDS: Final[tuple[Kind, ...]] = ("numeric", "categorical", "boolean")
 UNSEEN: Final = -1.0
 """Code of a category that is not in the baseline."""
 
+UNSEEN_NAME: Final = "<unseen>"
+"""What a record says for it, so that it is not taken for a missing value downstream; no category may have this name."""
+
 ISSUES: Final = (
     "wrong_width",  # a row has more or fewer values than the schema: the whole row is missing
     "wrong_type",  # a value has no meaning for its feature's kind
@@ -49,6 +52,10 @@ class FeatureSpec:
     kind: Kind = "numeric"
     categories: tuple[str | int, ...] = ()
     """Known categories in the order of their codes; empty unless `kind` is categorical."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.categories)) < len(self.categories) or UNSEEN_NAME in self.categories:
+            raise InvalidBaseline(f"feature {self.name}: categories must differ, and none may be {UNSEEN_NAME!r}")
 
     @cached_property
     def codes(self) -> dict[object, float]:
@@ -100,7 +107,7 @@ class FeatureSchema:
         return cls(tuple(_feature_from_document(position, item) for position, item in enumerate(document)))
 
     def decode_rows(self, matrix: Matrix) -> list[list[object]]:
-        """Values as a record carries them: numbers, booleans, category names; None = missing or unseen."""
+        """Values as a record carries them: numbers, booleans, category names or UNSEEN_NAME; None = missing."""
         if self.all_numeric:
             missing = np.isnan(matrix)
             rows: list[list[object]] = matrix.tolist()
@@ -128,6 +135,8 @@ def coerce_rows(rows: object, schema: FeatureSchema) -> CoercedRows:
     fast = _numeric_block(rows, schema)
     if fast is not None:
         return fast
+    if isinstance(rows, np.ndarray):
+        rows = rows.tolist()
     if isinstance(rows, (str, bytes)) or not isinstance(rows, Sequence):
         return CoercedRows(np.empty((0, len(schema))), {"not_rows": 1})
     issues: Counter[str] = Counter()
@@ -224,11 +233,14 @@ def _decode(feature: FeatureSpec, value: float) -> object:
     if math.isnan(value):
         return None
     if feature.kind == "categorical":
-        return feature.categories[int(value)] if value >= 0 else None
+        return feature.categories[int(value)] if value >= 0 else UNSEEN_NAME
     return bool(value) if feature.kind == "boolean" else value
 
 
 def _feature_from_document(position: int, item: object) -> FeatureSpec:
     if not isinstance(item, dict) or not isinstance(item.get("name"), str) or item.get("kind") not in KINDS:
         raise InvalidBaseline(f"schema[{position}]: expected {{name, kind: {' | '.join(KINDS)}}}")
-    return FeatureSpec(item["name"], item["kind"], tuple(item.get("categories", ())))
+    categories = item.get("categories", [])
+    if not isinstance(categories, list) or not all(type(category) in (str, int) for category in categories):
+        raise InvalidBaseline(f"schema[{position}]: expected categories as a list of texts or whole numbers")
+    return FeatureSpec(item["name"], item["kind"], tuple(categories))

@@ -2,20 +2,18 @@
 A ModelMonitor document (tidegauge.io/v1alpha1), as parsed from YAML or JSON, turned into frozen dataclasses.
 
 Every rejection is an InvalidMonitor that names the field's path and what was expected; an unknown field is a rejection
-too, since a typing error must not silently switch a setting off. Durations are written "15s", "10m", "30d"; sizes
-"512Mi", "1Gi".
+too, since a typing error must not silently switch a setting off. Durations are written "15s", "10m", "30d".
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from tidegauge.errors import InvalidMonitor
-
-T = TypeVar("T")
+from tidegauge.sections import Section, duration_ms
 
 API_VERSION: Final = "tidegauge.io/v1alpha1"
 
@@ -28,8 +26,6 @@ Smallest change worth an alarm. location: in the baseline's standard deviations.
 distribution shifted by 0.126 standard deviations has 0.002 (delta^2 / 8).
 """
 
-_MILLISECONDS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_BYTES: Final = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
 _DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
@@ -136,7 +132,7 @@ class ModelMonitor:
 
 def parse_monitor(document: object) -> ModelMonitor:
     """Raises InvalidMonitor for the first thing that is wrong."""
-    root = _Section("", document)
+    root = Section("", document)
     root.only("apiVersion", "kind", "metadata", "spec", "status")
     root.equals("apiVersion", API_VERSION)
     root.equals("kind", "ModelMonitor")
@@ -174,12 +170,12 @@ _SPEC_FIELDS: Final = (
 )
 
 
-def _model(section: _Section) -> ModelRef:
+def _model(section: Section) -> ModelRef:
     section.only("name", "version")
     return ModelRef(section.text("name"), section.text("version", "1"))
 
 
-def _baseline(section: _Section) -> BaselineRef:
+def _baseline(section: Section) -> BaselineRef:
     section.only("file", "configMap", "uri", "sha256")
     named = [key for key in ("file", "configMap", "uri") if section.has(key)]
     if len(named) != 1:
@@ -204,7 +200,7 @@ _TOPIC_FIELDS: Final = {
 }
 
 
-def _kafka(section: _Section) -> Kafka:
+def _kafka(section: Section) -> Kafka:
     section.only("bootstrapServers", "topics")
     topics = section.section("topics", {})
     topics.only(*_TOPIC_FIELDS)
@@ -213,10 +209,13 @@ def _kafka(section: _Section) -> Kafka:
         attribute: _topic(topics.section(key, {}), getattr(defaults, attribute))
         for key, attribute in _TOPIC_FIELDS.items()
     }
+    names = [topic.name for topic in chosen.values()]
+    if len(set(names)) < len(names):
+        raise InvalidMonitor(topics.path, "topics with different names", names)
     return Kafka(section.text("bootstrapServers"), Topics(**chosen))
 
 
-def _topic(section: _Section, default: Topic) -> Topic:
+def _topic(section: Section, default: Topic) -> Topic:
     section.only("name", "partitions", "replication")
     return Topic(
         name=section.matching("name", re.compile(r"[A-Za-z0-9._-]{1,249}"), "a Kafka topic name", default.name),
@@ -225,17 +224,17 @@ def _topic(section: _Section, default: Topic) -> Topic:
     )
 
 
-def _transformer(section: _Section) -> TransformerSpec:
+def _transformer(section: Section) -> TransformerSpec:
     section.only("workers")
     return TransformerSpec(section.integer("workers", 1, low=1))
 
 
-def _aggregator(section: _Section) -> AggregatorSpec:
+def _aggregator(section: Section) -> AggregatorSpec:
     section.only("store")
     return AggregatorSpec(section.text("store", AggregatorSpec().store))
 
 
-def _outliers(section: _Section) -> Outliers:
+def _outliers(section: Section) -> Outliers:
     section.only("detectors", "falseAlarmRate", "policy")
     policy = section.text("policy", "annotate")
     if policy != "annotate":
@@ -246,7 +245,7 @@ def _outliers(section: _Section) -> Outliers:
     )
 
 
-def _windows(section: _Section) -> Windows:
+def _windows(section: Section) -> Windows:
     section.only("duration", "slide", "watermark", "minCount")
     default = Windows()
     duration = section.duration_ms("duration", default.duration_ms)
@@ -265,7 +264,7 @@ def _windows(section: _Section) -> Windows:
     return windows
 
 
-def _drift(section: _Section) -> Drift:
+def _drift(section: Section) -> Drift:
     section.only("falseAlarms", "minimumEffect")
     effects = section.section("minimumEffect", {})
     effects.only(*DECISIVE_TESTS)
@@ -279,102 +278,7 @@ def _drift(section: _Section) -> Drift:
 
 def _budget(text: str) -> FalseAlarmBudget:
     alarms, _, period = text.partition(" per ")
-    budget = FalseAlarmBudget(float(alarms), _duration_ms(period.strip()) / 1000)
+    budget = FalseAlarmBudget(float(alarms), duration_ms(period.strip()) / 1000)
     if not (0 < budget.alarms < 1e9 and budget.period_s > 0):
         raise ValueError(text)
     return budget
-
-
-def _duration_ms(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", text)
-    if not match:
-        raise ValueError(text)
-    return round(float(match[1]) * _MILLISECONDS[match[2]])
-
-
-_REQUIRED: Final = object()
-
-
-class _Section:
-    """One mapping of the document and the path that leads to it."""
-
-    def __init__(self, path: str, value: object) -> None:
-        if not isinstance(value, Mapping):
-            raise InvalidMonitor(path or "document", "a mapping", value)
-        self.path = path or "document"
-        self._prefix = f"{path}." if path else ""
-        self._value: Mapping[Any, Any] = value
-
-    def at(self, key: str) -> str:
-        return self._prefix + key
-
-    def has(self, key: str) -> bool:
-        return self._value.get(key) is not None
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return default if (value := self._value.get(key)) is None else value
-
-    def only(self, *keys: str) -> None:
-        for key in self._value:
-            if key not in keys:
-                raise InvalidMonitor(
-                    self.at(str(key)), f"no such field here; known: {', '.join(keys)}", self._value[key]
-                )
-
-    def equals(self, key: str, expected: str) -> None:
-        if self.get(key) != expected:
-            raise InvalidMonitor(self.at(key), expected, self.get(key))
-
-    def section(self, key: str, default: object = None) -> _Section:
-        return _Section(self.at(key), self.get(key, default))
-
-    def text(self, key: str, default: object = _REQUIRED) -> str:
-        return self.matching(key, re.compile(r".+"), "text", default)
-
-    def optional_text(self, key: str) -> str | None:
-        return self.text(key) if self.has(key) else None
-
-    def matching(self, key: str, pattern: re.Pattern[str], expected: str, default: object = _REQUIRED) -> str:
-        value = self.get(key, default)
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise InvalidMonitor(self.at(key), expected, None if value is _REQUIRED else value)
-        return value
-
-    def boolean(self, key: str, default: bool) -> bool:
-        value = self.get(key, default)
-        if not isinstance(value, bool):
-            raise InvalidMonitor(self.at(key), "true or false", value)
-        return value
-
-    def integer(self, key: str, default: int, *, low: int) -> int:
-        value = self.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise InvalidMonitor(self.at(key), f"a whole number, at least {low}", value)
-        return value
-
-    def number(self, key: str, default: float, *, above: float, below: float) -> float:
-        value = self.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not above < value < below:
-            raise InvalidMonitor(self.at(key), f"a number between {max(above, 0):g} and {below:g}", value)
-        return float(value)
-
-    def names(self, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
-        value = self.get(key, list(known))
-        if (
-            not isinstance(value, list)
-            or not value
-            or len(set(map(str, value))) < len(value)
-            or set(value) - set(known)
-        ):
-            raise InvalidMonitor(self.at(key), f"a list of {', '.join(known)}", value)
-        return tuple(value)
-
-    def duration_ms(self, key: str, default_ms: int) -> int:
-        return self.converted(key, _duration_ms, 'a duration such as "15s" or "10m"', f"{default_ms}ms")
-
-    def converted(self, key: str, convert: Callable[[str], T], expected: str, default: str) -> T:
-        value = self.get(key, default)
-        try:
-            return convert(value)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise InvalidMonitor(self.at(key), expected, value) from error

@@ -219,6 +219,10 @@ def _checked(document: Mapping[str, Any], types: _Types, optional: frozenset[str
         fields[name] = value
     if not math.isfinite(fields.get("weight", 1.0)) or fields.get("weight", 1.0) <= 0:
         raise InvalidRecord("wrong_type", "weight is not a positive number")
+    for name in ("issues", "dropped"):
+        # They are added up downstream, where one text among them would stop the sum.
+        if not all(type(count) is int and count >= 0 for count in fields.get(name, {}).values()):
+            raise InvalidRecord("wrong_type", f"{name} has something else than counts")
     return fields
 
 

@@ -15,6 +15,8 @@ from tidegauge.budget import alarm_level
 from tidegauge.drift import DRIFT_TESTS
 from tidegauge.drift.results import DriftResult, Measured
 from tidegauge.drift.window_bins import WindowBins
+from tidegauge.errors import IncompatibleSummaries
+from tidegauge.features import Kind
 from tidegauge.monitor import ModelMonitor
 from tidegauge.summaries.moments import Moments
 from tidegauge.summaries.request_counts import RequestCounts
@@ -27,7 +29,10 @@ VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class FeatureReport:
-    """statistics: count, missing, mean, standard_deviation, min, max; None where the values do not give one."""
+    """
+    statistics: count, missing, mean, standard_deviation, min, max; None where the values do not give one. Categories
+    have a count and missing only: their codes are no quantities.
+    """
 
     name: str
     statistics: Mapping[str, float | int | None]
@@ -123,7 +128,7 @@ def judge(
     summary: WindowSummary,
     revision: int = 0,
 ) -> WindowReport:
-    """Raises IncompatibleSummaries when the summary is of another baseline."""
+    """Raises IncompatibleSummaries when the summary's bins are not the profile's."""
     return WindowReport(
         monitor=monitor.name,
         model=monitor.model.name,
@@ -144,6 +149,9 @@ def _judge_features(
         test: alarm_level(test, drift=monitor.drift, windows=monitor.windows, features=len(profile.schema))
         for test in DRIFT_TESTS
     }
+    bounds = tuple(np.cumsum([0, *(len(reference.counts) for reference in profile.references)]).tolist())
+    if summary.bins.bounds != bounds:
+        raise IncompatibleSummaries("bins", bounds, summary.bins.bounds)
     statistics = _statistics(summary.moments)
     counts = summary.bins.by_feature()
     reports = []
@@ -155,8 +163,14 @@ def _judge_features(
             min_count=monitor.windows.min_count,
         )
         tests = {name: test(bins, levels[name]) for name, test in DRIFT_TESTS.items()}
-        reports.append(FeatureReport(feature.name, statistics[position], tests))
+        reports.append(FeatureReport(feature.name, _of_kind(feature.kind, statistics[position]), tests))
     return tuple(reports)
+
+
+def _of_kind(kind: Kind, statistics: dict[str, float | int | None]) -> dict[str, float | int | None]:
+    if kind != "categorical":
+        return statistics
+    return {name: value if name in ("count", "missing") else None for name, value in statistics.items()}
 
 
 def _statistics(moments: Moments) -> list[dict[str, float | int | None]]:

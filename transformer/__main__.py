@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import sys
+import warnings
 from typing import Any, Final
 from uuid import uuid4
 
@@ -79,6 +80,7 @@ def _sdk_application(settings: Settings) -> Any:
         from transformer.model import sdk_application
     finally:
         sys.argv = arguments
+    warnings.filterwarnings("ignore", module="fastapi")  # the SDK's own use of it, which nobody here can change
     return sdk_application(settings)
 
 

@@ -71,7 +71,7 @@ class Metrics(Collector):  # type: ignore[misc]  # prometheus_client's types are
         yield _counter(
             "tidegauge_requests", "Answers to predict and infer requests.", ("protocol", "status"), self.answers
         )
-        yield GaugeMetricFamily("tidegauge_served", "Requests that have a record to account for.", account.served)
+        yield CounterMetricFamily("tidegauge_served", "Requests that have a record to account for.", account.served)
         yield _counter(
             "tidegauge_records",
             "Records that came to an end: acknowledged by Kafka, or dropped.",

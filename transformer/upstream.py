@@ -13,7 +13,7 @@ import asyncio
 import logging
 import ssl
 from collections import deque
-from typing import Final
+from typing import Final, cast
 
 import httptools
 
@@ -194,8 +194,7 @@ class _Connection(asyncio.Protocol):
     # From the transport:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without saying so
 
     def data_received(self, data: bytes) -> None:
         exchange = self._exchange

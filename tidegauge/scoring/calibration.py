@@ -181,8 +181,8 @@ class ParetoTail:
         By probability-weighted moments (Hosking and Wallis 1987, Technometrics 29, section 4). None where the sample
         has no tail to speak of. A negative shape, an end point, is not believed.
         """
-        values = held_out.largest[-TAIL_VALUES:]
-        if len(values) < 10 or held_out.n < 2 * TAIL_VALUES:
+        values = held_out.largest[-min(TAIL_VALUES, held_out.n // 2) :]
+        if len(values) < 10:
             return None
         threshold = float(values[0])
         excess = values[1:] - threshold
@@ -243,7 +243,10 @@ def held_out_to_document(held_out: HeldOut) -> dict[str, object]:
 def surprise_from_document(document: Any) -> Surprise:
     """Raises InvalidBaseline."""
     try:
-        return Surprise(np.array(document["scores"], dtype=float), np.array(document["surprise"], dtype=float))
+        scores, surprise = (np.array(document[name], dtype=float) for name in ("scores", "surprise"))
+        if not len(scores) or scores.shape != surprise.shape:
+            raise ValueError("scores and surprise differ in length")
+        return Surprise(scores, surprise)
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidBaseline(f"calibration: {error!r}") from error
 
@@ -252,6 +255,8 @@ def held_out_from_document(document: Any) -> HeldOut:
     """Raises InvalidBaseline."""
     try:
         arrays = {name: np.array(document[name], dtype=float) for name in ("largest", "knots", "at_least")}
+        if not len(arrays["largest"]) or arrays["knots"].shape != arrays["at_least"].shape:
+            raise ValueError("knots and at_least differ in length")
         return HeldOut(int(document["n"]), **arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidBaseline(f"calibration: {error!r}") from error

@@ -30,6 +30,10 @@ TRIMMED_SHARE: Final = 0.1
 """Share of the reference rows, the farthest, that the second fit leaves out."""
 
 
+FARTHEST: Final = 1e100
+"""Standard deviations beyond which a value counts as this far, so that no square overflows."""
+
+
 class MahalanobisDetector:
     """See tidegauge.scoring.Detector. Contributions are squared distances; constant features have no part in it."""
 
@@ -39,11 +43,12 @@ class MahalanobisDetector:
         """mean, scale: per feature; a scale of 0 leaves the feature out. covariance: of the others, standardised."""
         self._mean, self._scale, self._covariance = mean, scale, covariance
         used = np.flatnonzero(scale > 0)
-        self._mean_column = mean[:, None]
         # Rows and columns of zeros for the features that have no part: the arithmetic needs no cases.
         self._whitening = np.zeros((len(schema), len(schema)))
         self._whitening[np.ix_(used, used)] = _inverse_root(covariance) / scale[used][:, None]
         self._products = np.empty_like(self._whitening)
+        self._limit = np.minimum(np.where(scale > 0, scale, 1.0), 1e100) * FARTHEST
+        self._lowest = -self._limit
 
     @classmethod
     def fit(cls, matrix: Array, schema: FeatureSchema) -> MahalanobisDetector:
@@ -59,6 +64,8 @@ class MahalanobisDetector:
 
     def contributions_of_row(self, row: Array, missing: NDArray[np.bool_] | None) -> Array:
         deviations = row - self._mean
+        np.minimum(deviations, self._limit, out=deviations)
+        np.maximum(deviations, self._lowest, out=deviations)
         if missing is not None:
             deviations[missing] = 0.0
         np.multiply(deviations[:, None], self._whitening, out=self._products)
@@ -66,7 +73,9 @@ class MahalanobisDetector:
         return np.asarray(whitened * whitened)
 
     def contributions(self, columns: Array, missing: NDArray[np.bool_] | None) -> Array:
-        deviations = columns - self._mean_column
+        deviations = columns - self._mean[:, None]
+        np.minimum(deviations, self._limit[:, None], out=deviations)
+        np.maximum(deviations, self._lowest[:, None], out=deviations)
         if missing is not None:
             deviations[missing] = 0.0
         whitened = self._of_few(deviations) if columns.shape[1] <= FEW_ROWS else self._of_many(deviations)

@@ -197,10 +197,12 @@ def _cells(feature: FeatureSpec, reference: TailReference) -> Array:
     """Contribution of a value in each cell: before the first knot, at it, between it and the second, ..."""
     if feature.kind == "categorical":
         return _category_cells(reference)
-    if reference.present == 0 or len(reference.knots) < 2:
-        return np.zeros(2 * len(reference.knots) + 1)  # a constant tells nothing about a row
+    if reference.present == 0:
+        return np.zeros(1)  # nothing is known, so no value is a surprise
     left, right = _tail_counts(reference)
     low, high = _surprise(left, reference.present), _surprise(right, reference.present)
+    if len(reference.knots) == 1:
+        return np.asarray(np.maximum(low, high))  # a constant has no skew: its own value adds 0, any other the most
     skewed = low if reference.skew < 0 else high
     return np.asarray(np.maximum(skewed, (low + high) / 2))
 

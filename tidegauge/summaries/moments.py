@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from tidegauge.summaries.window_rows import WindowRows
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
+_QUIETLY: Final = np.errstate(over="ignore", invalid="ignore")
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -22,7 +24,8 @@ class Moments:
     m2 the sum of squared deviations from the mean; 0 where count is 0. low, high: +inf, -inf where count is 0.
 
     Merging follows Chan, Golub and LeVeque 1983 ("Algorithms for computing the sample variance", Am. Statistician 37):
-    counts and range are exact in any order, mean and m2 to about 1e-12 relative, at any offset.
+    counts and range are exact in any order, mean and m2 to about 1e-12 relative, at any offset. Beyond about 1e150 the
+    squares overflow, and mean and m2 are no longer finite.
     """
 
     count: Counts
@@ -33,6 +36,7 @@ class Moments:
     high: Array
 
     @classmethod
+    @_QUIETLY
     def of(cls, data: WindowRows) -> Moments:
         matrix = data.matrix
         present = ~np.isnan(matrix)
@@ -51,6 +55,7 @@ class Moments:
             high=np.where(present, matrix, -np.inf).max(axis=0, initial=-np.inf),
         )
 
+    @_QUIETLY
     def merge(self, other: Moments) -> Moments:
         """Raises IncompatibleSummaries when the numbers of features differ."""
         if self.count.shape != other.count.shape:

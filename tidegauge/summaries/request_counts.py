@@ -33,7 +33,7 @@ class RequestCounts:
             rows=sum(len(record.outlier) for record in data.records),
             flagged=sum(sum(map(bool, record.outlier)) for record in data.records),
             statuses=dict(Counter(str(record.status) for record in data.records)),
-            issues=dict(issues),
+            issues=dict(+issues),  # a count of 0 would not survive a merge
         )
 
     def merge(self, other: RequestCounts) -> RequestCounts:

@@ -51,8 +51,8 @@ class Incarnation:
 @dataclass(frozen=True, slots=True)
 class Completeness:
     """
-    seen: records. served: requests that arrived, None where that is unknown. share: seen / served, 1.0 when nothing
-    was served.
+    seen: records. served: requests that arrived, None where that is unknown. share: seen / served; 1.0 when nothing
+    was served and nothing seen, None when something was seen all the same.
     """
 
     seen: int
@@ -62,7 +62,9 @@ class Completeness:
     def share(self) -> float | None:
         if self.served is None:
             return None
-        return self.seen / self.served if self.served else 1.0
+        if self.served == 0:
+            return None if self.seen else 1.0
+        return self.seen / self.served
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class WindowSummary:
         try:
             states = orjson.loads(data[len(MAGIC) :])
             return _assemble({name: kind.from_state(states[name]) for name, kind in SUMMARIES.items()})
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InvalidSummary(repr(error)) from error
 
 

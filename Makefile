@@ -1,0 +1,27 @@
+# Everything here needs Python 3.11 or 3.12 and Java 17 or newer, and installs the rest in $(VENV).
+
+SECONDS = 240
+DEMO_OPTIONS =
+TEST_OPTIONS =
+export VENV ?= .venv
+
+.PHONY: help demo test check clean
+
+help:
+	@echo "make demo [SECONDS=240]   the whole system on this machine, on real data with a known drift"
+	@echo "                          (DEMO_OPTIONS='--rate 100 --transformer-port 8080': see tidegauge demo --help)"
+	@echo "make test                 all tests that need Python and Java alone (TEST_OPTIONS='-k transformer')"
+	@echo "make check                ruff, mypy --strict, import rules"
+	@echo "make clean                removes what was installed and built here; caches in ~/.cache stay"
+
+demo:
+	@scripts/demo --seconds $(SECONDS) $(DEMO_OPTIONS)
+
+test:
+	@scripts/test $(TEST_OPTIONS)
+
+check:
+	@scripts/check
+
+clean:
+	@scripts/clean

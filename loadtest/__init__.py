@@ -1,0 +1,1 @@
+"""Load on a transformer, with the same seeded traffic every time."""
