@@ -14,7 +14,7 @@ p-value of the largest surprise: a fault that only one detector sees is not dilu
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -27,9 +27,6 @@ from tidegauge.errors import InvalidBaseline
 Array = NDArray[np.float64]
 
 Status = Literal["calibrated", "coarse", "extrapolated", "refused"]
-
-FEW_ROWS: Final = 24
-"""Up to here one by one is faster than as arrays."""
 
 MAP_KNOTS: Final = 256
 EXACT_LARGEST: Final = 1000
@@ -63,8 +60,6 @@ class Surprise:
         return cls(knots, -np.log((at_least + 1.0) / (n + 1.0)))
 
     def __call__(self, scores: Array) -> Array:
-        if len(scores) <= FEW_ROWS:
-            return np.array([self.of_one(score) for score in scores.tolist()])
         interval = np.maximum(self.scores.searchsorted(scores, side="right") - 1, 0)
         surprises = self.surprise.take(interval)
         surprises += self._slopes.take(interval) * (np.maximum(scores, self.scores[0]) - self.scores.take(interval))
@@ -129,31 +124,16 @@ class HeldOut:
 
     def p_values(self, surprises: Array) -> Array:
         """In (0, 1]."""
-        return (1.0 + self._count_at_least(surprises)) / (self.n + 1.0)
-
-    def _count_at_least(self, surprises: Array) -> Array:
-        exact = len(self.largest) - np.searchsorted(self.largest, surprises, side="left")
-        if not len(self.knots):
-            return exact.astype(np.float64)
-        lower = self._lower.take(np.searchsorted(self.knots, surprises, side="right"))
-        return np.where(exact == len(self.largest), lower, exact)
-
-    def p_value(self, surprise: float) -> float:
-        """The same for one."""
-        largest, knots, lower = self._lists
-        count: float = len(largest) - bisect_left(largest, surprise)
-        if count == len(largest) and knots:
-            count = lower[bisect_right(knots, surprise)]
-        return (1.0 + count) / (self.n + 1.0)
+        thresholds, p_values = self.steps
+        return p_values.take(thresholds.searchsorted(surprises, side="right"))
 
     @cached_property
-    def _lower(self) -> Array:
-        """Counts below the first knot, and from each on."""
-        return np.append(float(self.n), self.at_least)
-
-    @cached_property
-    def _lists(self) -> tuple[list[float], list[float], list[float]]:
-        return self.largest.tolist(), self.knots.tolist(), self._lower.tolist()
+    def steps(self) -> tuple[Array, Array]:
+        """The p-value as a step function: thresholds, and the values below the first and from each of them on."""
+        # Ties count: the count falls just above each of the largest.
+        thresholds = np.concatenate([self.knots, np.nextafter(self.largest, np.inf)])
+        counts = np.concatenate([[self.n], self.at_least, np.arange(len(self.largest) - 1, -1, -1)])
+        return thresholds, (1.0 + counts) / (self.n + 1.0)
 
     def status(self, false_alarm_rate: float) -> Status:
         """How far the sample carries the rate: calibrated from 10 / rate rows on, refused below 0.1 / rate."""
@@ -208,23 +188,26 @@ class Calibration:
         self.held_out = held_out
         self._tail = ParetoTail.fit(held_out)
         self._handover = TAIL_BELOW / (held_out.n + 1.0)
+        self._thresholds, self._p_values = (values.tolist() for values in held_out.steps)
+        rare = held_out.steps[1] < (self._handover if self._tail else 0.0)
+        self._rare_from = len(rare) - int(rare.sum())
 
     def p_values(self, surprises: Array) -> Array:
         """In (0, 1], not increasing in the surprise."""
-        if len(surprises) <= FEW_ROWS:
-            return np.array([self.p_value(surprise) for surprise in surprises.tolist()])
         p_values = self.held_out.p_values(surprises)
         if self._tail is not None:
             for position in np.flatnonzero(p_values < self._handover).tolist():
-                p_values[position] = min(self._tail.survival(float(surprises[position])), self._handover)
+                p_values[position] = self._beyond(float(surprises[position]))
         return p_values
 
     def p_value(self, surprise: float) -> float:
         """The same, to the last bit, for one surprise."""
-        p_value = self.held_out.p_value(surprise)
-        if self._tail is not None and p_value < self._handover:
-            return min(self._tail.survival(surprise), self._handover)
-        return p_value
+        step = bisect_right(self._thresholds, surprise)
+        return self._p_values[step] if step < self._rare_from else self._beyond(surprise)
+
+    def _beyond(self, surprise: float) -> float:
+        assert self._tail is not None
+        return min(self._tail.survival(surprise), self._handover)
 
 
 def surprise_to_document(surprise: Surprise) -> dict[str, object]:

@@ -82,8 +82,8 @@ class MahalanobisDetector:
         return np.asarray(whitened * whitened)
 
     def _of_few(self, deviations: Array) -> Array:
-        products = self._whitening[:, :, None] * deviations[:, None, :]
-        return np.asarray(np.add.reduce(products, axis=0))
+        products = self._whitening[:, None, :] * deviations[:, :, None]
+        return np.ascontiguousarray(np.add.reduce(products, axis=0).T)
 
     def _of_many(self, deviations: Array) -> Array:
         whitened = np.zeros_like(deviations)

@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from tidegauge.baseline import COMBINED, BaselineProfile
 from tidegauge.errors import BaselineMismatch
 from tidegauge.features import Matrix
-from tidegauge.scoring.calibration import Calibration, Status
+from tidegauge.scoring.calibration import Calibration, Status, Surprise
 
 Array = NDArray[np.float64]
 
 TOP_FEATURES: Final = 3
+
+FEW_ROWS: Final = 24
+"""Up to here p-values one by one are faster than as arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +139,16 @@ class Scorer:
         scores: dict[str, Array] = {}
         p_values: dict[str, Array] = {}
         surprises, contributions = [], []
+        calibrated = _one_by_one if len(matrix) <= FEW_ROWS else _as_arrays
         for name, detector, surprise_of, calibration in self._detectors:
             by_feature = detector.contributions(columns, missing)
             scores[name] = np.add.reduce(by_feature, axis=0)
-            surprise = surprise_of(scores[name])
-            p_values[name] = calibration.p_values(surprise)
+            surprise, p_values[name] = calibrated(scores[name], surprise_of, calibration)
             surprises.append(surprise)
             contributions.append(by_feature)
-        p_values[COMBINED] = self._combined.p_values(np.maximum.reduce(surprises))
-        features, values = _top(_of_most_surprised(surprises, contributions))
+        most, driving = _most_surprised(surprises, contributions)
+        p_values[COMBINED] = self._combined.p_values(most)
+        features, values = _top(driving)
         outlier = p_values[COMBINED] <= self.false_alarm_rate
         return ScoredRows(scores, p_values, outlier, features, values, self._features)
 
@@ -164,22 +168,40 @@ class Scorer:
         )
 
 
-def _of_most_surprised(surprises: list[Array], contributions: list[Array]) -> Array:
-    """Per row the contributions, (features, rows), of the detector that is most surprised; of equals, the first."""
-    most, driving = surprises[0], contributions[0].copy()
+def _one_by_one(scores: Array, surprise_of: Surprise, calibration: Calibration) -> tuple[Array, Array]:
+    surprises = [surprise_of.of_one(score) for score in scores.tolist()]
+    return np.array(surprises), np.array([calibration.p_value(surprise) for surprise in surprises])
+
+
+def _as_arrays(scores: Array, surprise_of: Surprise, calibration: Calibration) -> tuple[Array, Array]:
+    surprises = surprise_of(scores)
+    return surprises, calibration.p_values(surprises)
+
+
+def _most_surprised(surprises: list[Array], contributions: list[Array]) -> tuple[Array, Array]:
+    """
+    Per row the largest surprise, and the contributions, (features, rows), of the detector that has it; of equals, the
+    first.
+    """
+    most, driving = surprises[0], contributions[0]
     for surprise, by_feature in zip(surprises[1:], contributions[1:], strict=True):
-        np.copyto(driving, by_feature, where=surprise > most)
-        most = np.maximum(most, surprise)
-    return driving
+        larger = surprise > most
+        driving = np.where(larger, by_feature, driving)
+        most = np.where(larger, surprise, most)
+    return most, driving
 
 
 def _top(contributions: Array) -> tuple[NDArray[np.int_], Array]:
-    """contributions: (features, rows), used up. Largest first; of equals, the first feature."""
+    """contributions: (features, rows). Largest first; of equals, the first feature."""
     rows = np.arange(contributions.shape[1])
+    if len(rows) <= FEW_ROWS:
+        order = (-contributions).argsort(axis=0, kind="stable")[:TOP_FEATURES]
+        return order.T, contributions[order, rows].T
+    remaining = contributions.copy()
     features = np.empty((len(rows), min(TOP_FEATURES, len(contributions))), dtype=np.int_)
     values = np.empty(features.shape)
     for rank in range(features.shape[1]):
-        features[:, rank] = contributions.argmax(axis=0)
-        values[:, rank] = contributions[features[:, rank], rows]
-        contributions[features[:, rank], rows] = -1.0
+        features[:, rank] = remaining.argmax(axis=0)
+        values[:, rank] = remaining[features[:, rank], rows]
+        remaining[features[:, rank], rows] = -1.0
     return features, values

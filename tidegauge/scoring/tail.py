@@ -66,9 +66,10 @@ class TailDetector:
         tables = [_cells(f, r) for f, r in zip(schema.features, references, strict=True)]
         self._missing = np.array([_surprise(r.missing, r.rows) for r in references])
         # For a few rows: the knots of all features in one array, ordered by (feature, value), searched in one call.
-        # Complex numbers compare exactly that way. The last key is a sentinel that equals nothing.
-        self._keys = np.concatenate([*(_keys(f, r.knots) for f, r in enumerate(references)), [complex(np.inf)]])
-        self._table = np.concatenate(tables)
+        # Complex numbers compare exactly that way. Each feature ends in a key that no value reaches, so a value's
+        # position among the keys, doubled, is that of its cell in the table.
+        self._keys = np.concatenate([_keys(f, np.append(r.knots, np.inf)) for f, r in enumerate(references)])
+        self._table = np.concatenate([np.append(table, 0.0) for table in tables])
         self._position = np.arange(len(schema))
         self._row_keys = np.zeros(len(schema), dtype=np.complex128)
         self._row_keys.real = self._position
@@ -82,7 +83,7 @@ class TailDetector:
             padded[: len(reference.knots)] = reference.knots
         self._first_knot = width * self._position[:, None]
         # From a position among the padded knots to the cell before it.
-        cells_before = np.cumsum([0, *(len(table) for table in tables[:-1])])
+        cells_before = np.cumsum([0, *(len(table) + 1 for table in tables[:-1])])
         self._first_cell = cells_before[:, None] - 2 * self._first_knot
 
     @classmethod
@@ -91,7 +92,7 @@ class TailDetector:
 
     def contributions_of_row(self, row: Array, missing: NDArray[np.bool_] | None) -> Array:
         self._row_values[:] = row if missing is None else np.where(missing, 0.0, row)
-        contributions = self._table.take(self._cells_of(self._row_keys, self._position))
+        contributions = self._table.take(self._cells_of(self._row_keys))
         return contributions if missing is None else np.where(missing, self._missing, contributions)
 
     def contributions(self, columns: Array, missing: NDArray[np.bool_] | None) -> Array:
@@ -103,7 +104,7 @@ class TailDetector:
         keys = np.empty(columns.shape, dtype=np.complex128)
         keys.real = self._position[:, None]
         keys.imag = columns
-        return self._table.take(self._cells_of(keys, self._position[:, None]))
+        return self._table.take(self._cells_of(keys))
 
     def _of_many(self, columns: Array) -> Array:
         knots = self._padded.ravel()
@@ -116,15 +117,11 @@ class TailDetector:
         cells += knots.take(position) == columns
         return self._table.take(cells)
 
-    def _cells_of(self, keys: NDArray[np.complex128], position: NDArray[np.int_]) -> NDArray[np.int_]:
-        """
-        Equal to knot i: cell 2i + 1; between knots i - 1 and i: 2i. Each feature has one cell more than twice its
-        knots, hence its position on top.
-        """
+    def _cells_of(self, keys: NDArray[np.complex128]) -> NDArray[np.int_]:
+        """Equal to knot i: cell 2i + 1; between knots i - 1 and i: 2i."""
         left = self._keys.searchsorted(keys)
         cells = left + left
         cells += self._keys.take(left) == keys
-        cells += position
         return cells
 
     def to_document(self) -> dict[str, object]:
