@@ -50,17 +50,18 @@ def reports_of(source: DataFrame, catalogue: Catalogue) -> DataFrame:
 
 
 def start(
-    source: DataFrame, catalogue: Catalogue, sinks: Sinks, *, checkpoint: Path, trigger: dict[str, Any] | None = None
+    source: DataFrame, catalogue: Catalogue, sinks: Sinks, *, checkpoint: Path, trigger: dict[str, Any]
 ) -> StreamingQuery:
-    """trigger: of DataStreamWriter.trigger; None starts each micro-batch as soon as the one before has ended."""
-    writer = (
+    """trigger: as DataStreamWriter.trigger takes it."""
+    return (
         reports_of(source, catalogue)
         .writeStream.queryName("tidegauge")
         .outputMode("append")
         .option("checkpointLocation", str(checkpoint))
         .foreachBatch(partial(_deliver, sinks))
+        .trigger(**trigger)
+        .start()
     )
-    return (writer.trigger(**trigger) if trigger else writer).start()
 
 
 def _fold(catalogue: Catalogue, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

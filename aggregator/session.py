@@ -32,6 +32,8 @@ STOP_S: Final = 20.0
 def spark_session(*, master: str, jars_dir: Path | None, kafka: bool = True) -> Iterator[SparkSession]:
     """Raises StartError when Java or the connector's jars are missing. On leaving, the JVM has ended."""
     check_java()
+    # The setting spark.pyspark.python does not reach the workers of a stateful operator: they would run `python3`.
+    os.environ["PYSPARK_PYTHON"] = sys.executable
     with tempfile.TemporaryDirectory(prefix="tidegauge-", ignore_cleanup_errors=True) as scratch:
         builder = SparkSession.builder.appName("tidegauge").master(master)
         for name, value in (_configuration(scratch) | (_connector(jars_dir) if kafka else {})).items():
@@ -62,8 +64,6 @@ def check_java() -> None:
 def _configuration(scratch: str) -> dict[str, str]:
     state = "org.apache.spark.sql.execution.streaming.state"
     return {
-        "spark.pyspark.python": sys.executable,
-        "spark.pyspark.driver.python": sys.executable,
         # A killed JVM leaves its native libraries where java.io.tmpdir says.
         "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch} -Duser.timezone=UTC",
         "spark.local.dir": scratch,
