@@ -137,9 +137,9 @@ def stub_predictor() -> Callable[[Script], Any]:
     return _stub
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def threaded_stub() -> Iterator[Callable[[Script], Stub]]:
-    """(script) -> a Stub that serves from a thread until the test ends."""
+    """(script) -> a Stub that serves from a thread until the module ends."""
     stops: list[Callable[[], None]] = []
 
     def start(script: Script) -> Stub:
