@@ -35,7 +35,7 @@ WINDOW_S, WATERMARK_S = 3, 1
 SCHEDULE = Schedule(traffic_s=18, drift_after_s=9, rate=120)
 WINDOWS = SCHEDULE.traffic_s // WINDOW_S
 MODEL = "shuttle"
-ROW = [50.0, 21.0, 77.0, 0.0, 28.0, 0.0, 27.0, 48.0, 22.0]
+OUTLIER = [120.0, 3000.0, 30.0, -2000.0, 300.0, 9000.0, -40.0, 200.0, 250.0]
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,12 @@ def test_every_id_that_was_sent_has_its_record(main_job: MainJob) -> None:
     assert set(main_job.records) == set(main_job.traffic.ids)
 
 
-def test_every_record_and_heartbeat_validates_against_its_schema(main_job: MainJob) -> None:
-    for name, documents in (("inference-record", main_job.records.values()), ("heartbeat", main_job.heartbeats)):
+def test_every_record_heartbeat_and_report_validates_against_its_schema(main_job: MainJob) -> None:
+    for name, documents in (
+        ("inference-record", main_job.records.values()),
+        ("heartbeat", main_job.heartbeats),
+        ("window-report", [report.document for report in main_job.reports.values()]),
+    ):
         schema = json.loads((SCHEMAS / f"{name}.v1.json").read_text())
         validator = jsonschema.validators.validator_for(schema)(schema)
         assert [error.message for document in documents for error in validator.iter_errors(document)] == []
@@ -198,10 +202,10 @@ def test_every_report_is_in_the_store(main_job: MainJob) -> None:
     assert max(counts.values()) >= WINDOWS, counts
 
 
-V1 = ("/v1/models/shuttle:predict", {"instances": [ROW]})
+V1 = ("/v1/models/shuttle:predict", {"instances": [OUTLIER]})
 V2 = (
     "/v2/models/shuttle/infer",
-    {"id": "fixed", "inputs": [{"name": "rows", "shape": [1, 9], "datatype": "FP64", "data": ROW}]},
+    {"id": "fixed", "inputs": [{"name": "rows", "shape": [1, 9], "datatype": "FP64", "data": OUTLIER}]},
 )
 
 
