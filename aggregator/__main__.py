@@ -24,7 +24,7 @@ from aggregator.source import kafka_source
 
 POLL_S: Final = 0.1
 
-LAST_BATCH_S: Final = 30.0
+LAST_BATCH_S: Final = 15.0
 """How long a stop waits for the micro-batch under way; one that is cut off is repeated after the next start."""
 
 log = logging.getLogger("aggregator")
