@@ -24,7 +24,7 @@ from aggregator.source import kafka_source
 
 POLL_S: Final = 0.1
 
-LAST_BATCH_S: Final = 30.0
+LAST_BATCH_S: Final = 15.0
 """How long a stop waits for the micro-batch under way; one that is cut off is repeated after the next start."""
 
 log = logging.getLogger("aggregator")
@@ -38,6 +38,7 @@ def main() -> int:
         settings = parse_settings(sys.argv[1:])
         store = SqlStore.open(settings.store)
         _listen_for_signals(stopping)
+        log.info("spark_starting monitors=%s", ",".join(settings.catalogue.monitors))
         with spark_session(master=settings.master, jars_dir=settings.jars_dir) as spark:
             _listen_for_signals(stopping)  # again: Spark has put its own in their place
             return 0 if stopping.is_set() else _run(spark, settings, store, stopping)
@@ -55,9 +56,12 @@ def _run(spark: SparkSession, settings: Settings, store: SqlStore, stopping: thr
     servers = settings.bootstrap_servers
     source = kafka_source(spark, bootstrap_servers=servers, topics=settings.catalogue.inference_topics())
     sinks = Sinks(publish=partial(kafka.write, bootstrap_servers=servers), store=store)
-    query = start(source, settings.catalogue, sinks, checkpoint=settings.checkpoint)
+    log.info("query_starting topics=%s", ",".join(settings.catalogue.inference_topics()))
+    trigger = {"processingTime": f"{settings.interval_ms} milliseconds"}
+    query = start(source, settings.catalogue, sinks, checkpoint=settings.checkpoint, trigger=trigger)
     try:
         _watch(query, stopping)
+        spark.sparkContext.setLogLevel("OFF")  # the next micro-batch, cut off at its start, would fill the log
     except StreamingQueryException as error:
         log.error("query_failed %s", _first_lines(error))
         return 1

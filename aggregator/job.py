@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 import pyarrow as pa
@@ -16,12 +18,15 @@ from pyspark.sql import DataFrame
 from pyspark.sql.streaming.query import StreamingQuery
 
 from aggregator.catalogue import Catalogue
-from aggregator.evaluate import DEAD_LETTER, LATE, OUTPUT_COLUMNS, REPORT, TALLY
+from aggregator.evaluate import LATE, OUTPUT_COLUMNS, REPORT, TALLY
 from aggregator.fold import FOLDED_COLUMNS, fold
 from aggregator.source import SOURCE_COLUMNS
 from aggregator.state import WindowProcessor
 
 log = logging.getLogger("aggregator")
+
+DEAD_LETTER_LOG_S: Final = 10.0
+"""At most one line in this time, with the counts since the last."""
 
 
 class ReportStore(Protocol):
@@ -50,17 +55,18 @@ def reports_of(source: DataFrame, catalogue: Catalogue) -> DataFrame:
 
 
 def start(
-    source: DataFrame, catalogue: Catalogue, sinks: Sinks, *, checkpoint: Path, trigger: dict[str, Any] | None = None
+    source: DataFrame, catalogue: Catalogue, sinks: Sinks, *, checkpoint: Path, trigger: dict[str, Any]
 ) -> StreamingQuery:
-    """trigger: of DataStreamWriter.trigger; None starts each micro-batch as soon as the one before has ended."""
-    writer = (
+    """trigger: as DataStreamWriter.trigger takes it."""
+    return (
         reports_of(source, catalogue)
         .writeStream.queryName("tidegauge")
         .outputMode("append")
         .option("checkpointLocation", str(checkpoint))
-        .foreachBatch(partial(_deliver, sinks))
+        .foreachBatch(Delivery(sinks))
+        .trigger(**trigger)
+        .start()
     )
-    return (writer.trigger(**trigger) if trigger else writer).start()
 
 
 def _fold(catalogue: Catalogue, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -71,45 +77,70 @@ def _clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _deliver(sinks: Sinks, outputs: DataFrame, batch_id: int) -> None:
+class Delivery:
     """
-    A failing sink raises and stops the query; after a restart the micro-batch is delivered again, to every sink.
+    One micro-batch to all sinks. A sink that fails raises and stops the query; after a restart the micro-batch is
+    delivered again, to every sink.
     """
-    outputs.persist()  # computed once: the state behind it must not be stepped once per sink
-    try:
+
+    def __init__(self, sinks: Sinks) -> None:
+        self._sinks = sinks
+        self._dead: Counter[str] = Counter()
+        self._told_s = -math.inf
+
+    def __call__(self, outputs: DataFrame, _batch_id: int) -> None:
+        outputs.persist()  # computed once: the state behind it must not be stepped once per sink
+        try:
+            self._deliver(outputs)
+        finally:
+            outputs.unpersist()
+
+    def _deliver(self, outputs: DataFrame) -> None:
         # Dead letters may be many and go by Spark alone; each micro-batch that has some has a tally of them, too.
         rows = outputs.where(outputs.kind.isin(REPORT, LATE, TALLY)).select("kind", "value").collect()
-        if not rows:
-            return
-        sinks.publish(outputs.where(outputs.topic.isNotNull()))
-        sinks.store.write([bytes(row.value) for row in rows if row.kind == REPORT])
+        if rows:
+            self._sinks.publish(outputs.where(outputs.topic.isNotNull()))
+            self._sinks.store.write([bytes(row.value) for row in rows if row.kind == REPORT])
         for row in rows:
-            _log(row.kind, orjson.loads(bytes(row.value)), batch_id)
-    finally:
-        outputs.unpersist()
+            self._log(row.kind, orjson.loads(bytes(row.value)))
+        self._log_dead_letters()
+
+    def _log(self, kind: str, document: dict[str, Any]) -> None:
+        if kind == TALLY:
+            self._dead[document["reason"]] += document["count"]
+        elif kind == LATE:
+            _log_account(document)
+        else:
+            _log_report(document)
+
+    def _log_dead_letters(self) -> None:
+        now_s = time.monotonic()
+        if not self._dead or now_s - self._told_s < DEAD_LETTER_LOG_S:
+            return
+        log.warning("dead_letters %s", " ".join(f"{reason}={count}" for reason, count in sorted(self._dead.items())))
+        self._dead.clear()
+        self._told_s = now_s
 
 
-def _log(kind: str, document: dict[str, Any], batch_id: int) -> None:
-    match kind:
-        case "report":
-            log.info(
-                "window_closed monitor=%s version=%s start_ms=%d requests=%d completeness=%s drifted=%s worst=%s",
-                document["monitor"],
-                document["version"],
-                document["window"]["start_ms"],
-                document["requests"],
-                document["completeness"]["share"],
-                document["drifted"],
-                document["worst_feature"],
-            )
-        case "late":
-            log.warning(
-                "%s monitor=%s start_ms=%d records=%d batch=%d",
-                "late_records" if document["kind"] == LATE else document["reason"],
-                document["monitor"],
-                document["window"]["start_ms"],
-                document["records"],
-                batch_id,
-            )
-        case _:
-            log.warning("%ss reason=%s count=%d batch=%d", DEAD_LETTER, document["reason"], document["count"], batch_id)
+def _log_report(document: dict[str, Any]) -> None:
+    log.info(
+        "window_closed monitor=%s version=%s start_ms=%d requests=%d completeness=%s drifted=%s worst=%s",
+        document["monitor"],
+        document["version"],
+        document["window"]["start_ms"],
+        document["requests"],
+        document["completeness"]["share"],
+        document["drifted"],
+        document["worst_feature"],
+    )
+
+
+def _log_account(document: dict[str, Any]) -> None:
+    log.warning(
+        "%s monitor=%s version=%s start_ms=%d records=%d",
+        document["reason"],
+        document["monitor"],
+        document["version"],
+        document["window"]["start_ms"],
+        document["records"],
+    )

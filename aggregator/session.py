@@ -24,7 +24,15 @@ CONNECTOR: Final = "spark-sql-kafka-0-10_2.13"
 JARS: Final = (CONNECTOR, "spark-token-provider-kafka-0-10_2.13", "kafka-clients", "commons-pool2")
 """All that the connector needs beyond Spark itself."""
 
-STOP_S: Final = 20.0
+JVM_OPTIONS: Final = "-Duser.timezone=UTC -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+"""
+The JVM moves bytes and keeps state; the arithmetic is in Python. So the quick compiler and a collector without threads
+of its own: a quarter less CPU time for small micro-batches, and no slower through a backlog.
+"""
+
+LOG: Final = Path(__file__).with_name("log4j2.properties").as_uri()
+
+STOP_S: Final = 8.0
 """How long the JVM may take to end before it is killed."""
 
 
@@ -32,6 +40,10 @@ STOP_S: Final = 20.0
 def spark_session(*, master: str, jars_dir: Path | None, kafka: bool = True) -> Iterator[SparkSession]:
     """Raises StartError when Java or the connector's jars are missing. On leaving, the JVM has ended."""
     check_java()
+    # The setting spark.pyspark.python does not reach the workers of a stateful operator: they would run `python3`.
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    if master.startswith("local["):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     with tempfile.TemporaryDirectory(prefix="tidegauge-", ignore_cleanup_errors=True) as scratch:
         builder = SparkSession.builder.appName("tidegauge").master(master)
         for name, value in (_configuration(scratch) | (_connector(jars_dir) if kafka else {})).items():
@@ -62,16 +74,13 @@ def check_java() -> None:
 def _configuration(scratch: str) -> dict[str, str]:
     state = "org.apache.spark.sql.execution.streaming.state"
     return {
-        "spark.pyspark.python": sys.executable,
-        "spark.pyspark.driver.python": sys.executable,
         # A killed JVM leaves its native libraries where java.io.tmpdir says.
-        "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch} -Duser.timezone=UTC",
+        "spark.driver.extraJavaOptions": f"{JVM_OPTIONS} -Djava.io.tmpdir={scratch} -Dlog4j2.configurationFile={LOG}",
         "spark.local.dir": scratch,
         "spark.sql.warehouse.dir": str(Path(scratch, "warehouse")),
         "spark.sql.session.timeZone": "UTC",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        "spark.log.level": "WARN",
         # What is shuffled is a few summaries a micro-batch: more partitions are more tasks, not more speed.
         "spark.sql.shuffle.partitions": "2",
         "spark.sql.adaptive.enabled": "false",

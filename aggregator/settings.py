@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import yaml
 
@@ -15,6 +15,8 @@ from aggregator.errors import StartError
 from tidegauge.baseline import BaselineProfile
 from tidegauge.errors import InvalidBaseline, InvalidMonitor
 from tidegauge.monitor import ModelMonitor, parse_monitor
+
+MAXIMUM_INTERVAL_MS: Final = 60_000
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,11 @@ class Settings:
     master: str = "local[*]"
     jars_dir: Path | None = None
     """Where the Kafka connector's jars are; None lets Spark fetch them."""
+    interval_ms: int = 600
+    """
+    From the start of one micro-batch to that of the next, at least. 0 keeps a core busy, traffic or not, for a verdict
+    0.2 s earlier. No divisor of a second: heartbeats come on whole seconds, and each would just miss a micro-batch.
+    """
 
 
 def parse_settings(arguments: Sequence[str]) -> Settings:
@@ -51,6 +58,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         store=options.store or _shared("spec.aggregator.store", [m.aggregator.store for m in monitors], "--store"),
         master=options.master,
         jars_dir=options.jars_dir,
+        interval_ms=_interval_ms(options.interval_ms),
     )
 
 
@@ -66,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--store", help="SQLAlchemy URL; default: the monitors' spec.aggregator.store")
     parser.add_argument("--master", default="local[*]", help="Spark master; default: %(default)s")
     parser.add_argument("--jars-dir", type=Path, help="directory with the Kafka connector's jars")
+    parser.add_argument(
+        "--interval-ms",
+        default=str(Settings.interval_ms),
+        help="least time between micro-batches; default: %(default)s",
+    )
     return parser
 
 
@@ -102,6 +115,12 @@ def _read(path: Path, what: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise StartError(f"{what} {path}: {error.strerror}") from error
+
+
+def _interval_ms(text: str) -> int:
+    if not text.isdecimal() or int(text) > MAXIMUM_INTERVAL_MS:
+        raise StartError(f"--interval-ms: expected a whole number from 0 to {MAXIMUM_INTERVAL_MS}, got {text!r}")
+    return int(text)
 
 
 def _directory(path: Path) -> Path:

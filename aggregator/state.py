@@ -12,7 +12,7 @@ from pyspark.sql.streaming.stateful_processor import StatefulProcessor, Stateful
 from aggregator.catalogue import Catalogue
 from aggregator.evaluate import DEAD_LETTER, Output, outputs_of, tally
 from aggregator.fold import DEAD, part_of
-from aggregator.windows import CHECK_MS, Progress, Step, WindowKey, listen, take
+from aggregator.windows import Progress, Step, WindowKey, take, wake
 
 DEFAULT_WATERMARK_MS: Final = 0
 """Of a monitor that is no longer configured: nothing of it is waited for."""
@@ -24,9 +24,8 @@ class StoredWindows:
     def __init__(self, state: Any) -> None:
         self._state = state
 
-    def get(self, key: WindowKey) -> bytes | None:
-        found = self._state.getValue(_tuple(key))
-        return None if found is None else bytes(found[0])
+    def get(self, key: WindowKey) -> bytes:
+        return bytes(self._state.getValue(_tuple(key))[0])
 
     def put(self, key: WindowKey, summary: bytes) -> None:
         self._state.updateValue(_tuple(key), (summary,))
@@ -54,31 +53,28 @@ class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
             return
         parts = [part_of(row) for frame in rows for row in frame.itertuples(index=False)]
         now_ms = timerValues.getCurrentProcessingTimeInMs()
-        step = take(
-            self._load(),
-            parts,
-            watermark_ms=self._watermark_ms(key[0]),
-            now_ms=now_ms,
-            store=StoredWindows(self._windows),
-        )
-        yield from self._finish(key[0], step, now_ms)
+        before = self._load()
+        step = take(before, parts, watermark_ms=self._watermark_ms(key[0]), now_ms=now_ms, store=self._store())
+        yield from self._finish(key[0], before, step)
 
     def handleExpiredTimer(self, key: Any, timerValues: Any, expiredTimerInfo: Any) -> Iterator[pd.DataFrame]:
         now_ms = timerValues.getCurrentProcessingTimeInMs()
-        step = listen(
-            self._load(), watermark_ms=self._watermark_ms(key[0]), now_ms=now_ms, store=StoredWindows(self._windows)
-        )
-        yield from self._finish(key[0], step, now_ms)
+        before = self._load()
+        step = wake(before, watermark_ms=self._watermark_ms(key[0]), now_ms=now_ms, store=self._store())
+        yield from self._finish(key[0], before, step)
+
+    def _store(self) -> StoredWindows:
+        return StoredWindows(self._windows)
 
     def _load(self) -> Progress:
         stored = self._progress.get()
         return Progress() if stored is None else Progress.decode(bytes(stored[0]))
 
-    def _finish(self, monitor: str, step: Step, now_ms: int) -> Iterator[pd.DataFrame]:
+    def _finish(self, monitor: str, before: Progress, step: Step) -> Iterator[pd.DataFrame]:
         self._progress.update((step.progress.encode(),))
-        if step.progress.open:
-            # On whole multiples, so that a timer which is already set is set again and not another beside it.
-            self._handle.registerTimer((now_ms // CHECK_MS + 1) * CHECK_MS)
+        wake_ms = step.progress.wake_ms
+        if wake_ms is not None and wake_ms != before.wake_ms:
+            self._handle.registerTimer(wake_ms)
         outputs = list(outputs_of(step, monitor, self._catalogue))
         if outputs:
             yield _frame(outputs)

@@ -8,7 +8,7 @@ time from before it, so within a step their order does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -69,6 +69,7 @@ class Progress:
     latest_ms: latest event time seen. closed_until_ms: every window that ends there or before is closed, for good.
     silent_ms: how long nothing has come, as far as somebody listened; checked_ms: clock at the last look.
     late_records: requests that came too late, ever. open: the windows in the store, with their Part.inside.
+    wake_ms: when to look at the silence next; None while no window is open.
     """
 
     latest_ms: int | None = None
@@ -77,6 +78,7 @@ class Progress:
     checked_ms: int = 0
     late_records: int = 0
     open: Mapping[WindowKey, int] = field(default_factory=dict)
+    wake_ms: int | None = None
 
     def encode(self) -> bytes:
         opened = [[key.version, key.baseline, key.start_ms, key.end_ms, inside] for key, inside in self.open.items()]
@@ -89,6 +91,7 @@ class Progress:
                 "checked_ms": self.checked_ms,
                 "late_records": self.late_records,
                 "open": opened,
+                "wake_ms": self.wake_ms,
             }
         )
 
@@ -126,81 +129,70 @@ class Step:
 
 
 class Store(Protocol):
-    """The summaries of one monitor's open windows."""
+    """The summaries of one monitor's open windows: those of Progress.open and no others."""
 
-    def get(self, key: WindowKey) -> bytes | None: ...
+    def get(self, key: WindowKey) -> bytes: ...
     def put(self, key: WindowKey, summary: bytes) -> None: ...
     def remove(self, key: WindowKey) -> None: ...
 
 
 def take(progress: Progress, parts: Iterable[Part], *, watermark_ms: int, now_ms: int, store: Store) -> Step:
     """A micro-batch has come: merge it into the open windows, move event time on, close what is due."""
-    touched: dict[WindowKey, WindowSummary] = {}
-    opened = dict(progress.open)
+    fresh: dict[WindowKey, WindowSummary] = {}
+    inside = dict(progress.open)
     late: dict[WindowKey, int] = {}
-    latest_ms = progress.latest_ms
+    latest_ms = progress.latest_ms or 0
     for part in parts:
-        latest_ms = part.latest_ms if latest_ms is None else max(latest_ms, part.latest_ms)
+        latest_ms = max(latest_ms, part.latest_ms)
         if part.key.end_ms <= progress.closed_until_ms:
             late[part.key] = late.get(part.key, 0) + part.records
             continue
-        opened[part.key] = opened.get(part.key, 0) + part.inside
+        inside[part.key] = inside.get(part.key, 0) + part.inside
         summary = WindowSummary.decode(part.summary)
-        touched[part.key] = touched[part.key].merge(summary) if part.key in touched else summary
+        fresh[part.key] = fresh[part.key].merge(summary) if part.key in fresh else summary
+    for key in fresh.keys() & progress.open.keys():
+        fresh[key] = WindowSummary.decode(store.get(key)).merge(fresh[key])
     moved = replace(
         progress,
         latest_ms=latest_ms,
-        closed_until_ms=max(progress.closed_until_ms, (latest_ms or 0) - watermark_ms),
+        closed_until_ms=max(progress.closed_until_ms, latest_ms - watermark_ms),
         silent_ms=0,
         checked_ms=now_ms,
         late_records=progress.late_records + sum(late.values()),
-        open=opened,
     )
-    step = _close(moved, touched, store)
+    step = _close(moved, inside, fresh, now_ms=now_ms, store=store)
     return replace(step, late=tuple(Late(key, records) for key, records in sorted(late.items()) if records))
 
 
-def listen(progress: Progress, *, watermark_ms: int, now_ms: int, store: Store) -> Step:
-    """Time has passed: when all of it was silent for long, event time moves on with the clock and windows close."""
-    credit_ms = min(max(now_ms - progress.checked_ms, 0), MAXIMUM_CREDIT_MS)
-    silent_ms = progress.silent_ms + credit_ms
+def wake(progress: Progress, *, watermark_ms: int, now_ms: int, store: Store) -> Step:
+    """Progress.wake_ms has come: when all was silent for long, event time moves on with the clock and windows close."""
+    silent_ms = progress.silent_ms + min(max(now_ms - progress.checked_ms, 0), MAXIMUM_CREDIT_MS)
     closed_until_ms = progress.closed_until_ms
     if progress.latest_ms is not None and silent_ms > SILENCE_MS:
         closed_until_ms = max(closed_until_ms, progress.latest_ms + silent_ms - SILENCE_MS - watermark_ms)
-    moved = replace(progress, silent_ms=silent_ms, checked_ms=now_ms, closed_until_ms=closed_until_ms)
-    return _close(moved, {}, store)
+    moved = replace(progress, silent_ms=silent_ms, checked_ms=now_ms, closed_until_ms=closed_until_ms, wake_ms=None)
+    return _close(moved, progress.open, {}, now_ms=now_ms, store=store)
 
 
-def _close(progress: Progress, touched: dict[WindowKey, WindowSummary], store: Store) -> Step:
-    due = sorted(
-        (key for key in progress.open if key.end_ms <= progress.closed_until_ms),
-        key=lambda key: (key.end_ms, key),
-    )
-    closed = tuple(_closed(due, progress.open, touched, store))
-    for key, summary in touched.items():
-        store.put(key, _merged(key, summary, store).encode())
-    remaining = {key: inside for key, inside in progress.open.items() if key.end_ms > progress.closed_until_ms}
-    return Step(replace(progress, open=remaining), closed)
-
-
-def _closed(
-    due: Iterable[WindowKey],
-    opened: Mapping[WindowKey, int],
-    touched: dict[WindowKey, WindowSummary],
+def _close(
+    progress: Progress,
+    inside: Mapping[WindowKey, int],
+    fresh: Mapping[WindowKey, WindowSummary],
+    *,
+    now_ms: int,
     store: Store,
-) -> Iterator[Closed]:
+) -> Step:
+    """inside: of every window that is open now. fresh: whole summaries that the store does not have yet."""
+    due = sorted((key for key in inside if key.end_ms <= progress.closed_until_ms), key=lambda key: (key.end_ms, key))
+    # A first heartbeat on a boundary also stands on the end of the window before, in which nothing lived.
+    closed = [
+        Closed(key, fresh[key] if key in fresh else WindowSummary.decode(store.get(key))) for key in due if inside[key]
+    ]
     for key in due:
-        summary = _merged(key, touched.pop(key, None), store)
-        store.remove(key)
-        # A first heartbeat on a boundary also stands on the end of the window before, in which nothing lived.
-        if opened[key]:
-            yield Closed(key, summary)
-
-
-def _merged(key: WindowKey, summary: WindowSummary | None, store: Store) -> WindowSummary:
-    stored = store.get(key)
-    if stored is None:
-        assert summary is not None, f"window {key} is open but neither stored nor new"
-        return summary
-    known = WindowSummary.decode(stored)
-    return known if summary is None else known.merge(summary)
+        if key in progress.open:
+            store.remove(key)
+    for key in fresh.keys() - set(due):
+        store.put(key, fresh[key].encode())
+    remaining = {key: count for key, count in inside.items() if key.end_ms > progress.closed_until_ms}
+    wake_ms = (progress.wake_ms or now_ms + CHECK_MS) if remaining else progress.wake_ms
+    return Step(replace(progress, open=remaining, wake_ms=wake_ms), tuple(closed))

@@ -34,8 +34,7 @@ def cut_edges(feature: FeatureSpec, values: NDArray[np.float64]) -> Edges:
     if not len(distinct):
         return np.empty(0)
     inner = _edges(distinct.tolist(), counts.tolist())
-    beyond = np.nextafter(distinct[-1], np.inf)
-    return np.array([distinct[0], *inner, *([beyond] if np.isfinite(beyond) else [])], dtype=np.float64)
+    return np.array([distinct[0], *inner, np.nextafter(distinct[-1], np.inf)], dtype=np.float64)
 
 
 def _edges(distinct: list[float], counts: list[int]) -> list[float]:

@@ -51,9 +51,7 @@ def monitor_document() -> dict[str, Any]:
 
 
 @pytest.fixture
-def write_monitor(
-    tmp_path: Path, profile: BaselineProfile, monitor_document: dict[str, Any]
-) -> Callable[[str], Path]:
+def write_monitor(tmp_path: Path, profile: BaselineProfile, monitor_document: dict[str, Any]) -> Callable[[str], Path]:
     """(bootstrap servers) -> path of a monitor file with its baseline beside it."""
 
     def write(bootstrap_servers: str = "127.0.0.1:1") -> Path:
@@ -69,6 +67,15 @@ def write_monitor(
 @pytest.fixture
 def broker() -> Iterator[str]:
     """librdkafka's own broker: real protocol, real sockets, in this process."""
+    yield from _broker()
+
+
+@pytest.fixture(scope="module")
+def shared_broker() -> Iterator[str]:
+    yield from _broker()
+
+
+def _broker() -> Iterator[str]:
     host = Producer({"bootstrap.servers": "unused", "test.mock.num.brokers": 1, "log_level": 0})
     yield ",".join(f"{b.host}:{b.port}" for b in host.list_topics(timeout=10).brokers.values())
 
@@ -130,9 +137,9 @@ def stub_predictor() -> Callable[[Script], Any]:
     return _stub
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def threaded_stub() -> Iterator[Callable[[Script], Stub]]:
-    """(script) -> a Stub that serves from a thread until the test ends."""
+    """(script) -> a Stub that serves from a thread until the module ends."""
     stops: list[Callable[[], None]] = []
 
     def start(script: Script) -> Stub:
@@ -177,7 +184,7 @@ class Program:
         return self.process.wait(within_s)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
     def find() -> int:
         with socket.socket() as probe:
@@ -188,9 +195,9 @@ def free_port() -> Callable[[], int]:
     return find
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def start_program(free_port: Callable[[], int]) -> Iterator[Callable[..., Program]]:
-    """(module, arguments, ready line, times it must come) -> the running program; stopped when the test ends."""
+    """(module, arguments, ready line, times it must come) -> the running program; stopped with the module."""
     running: list[Program] = []
 
     def start(module: str, *arguments: str, ready: str, times: int = 1) -> Program:
@@ -237,4 +244,4 @@ def _await_line(ready: str, lines: Queue[str], program: Program) -> None:
                 return
     except Empty:
         pass
-    raise AssertionError(f"{program.process.args} did not say {ready!r}:\n{''.join(program.output)}")
+    raise AssertionError(f"it did not say {ready!r}:\n{''.join(program.output)}")

@@ -1,0 +1,73 @@
+"""The example manifests against the code that reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from tidegauge.baseline import BaselineProfile
+from tidegauge.features import FeatureSchema, FeatureSpec
+from tidegauge.monitor import ModelMonitor, parse_monitor
+from transformer.settings import GRACE_S, read_settings
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "manifests" / "examples"
+
+MOUNTED = "/etc/tidegauge"
+
+
+@pytest.fixture
+def transformer() -> Any:
+    return yaml.safe_load((EXAMPLES / "inferenceservice.yaml").read_text())["spec"]["transformer"]
+
+
+@pytest.fixture
+def container(transformer: Any) -> Any:
+    return transformer["containers"][0]
+
+
+@pytest.fixture
+def monitor() -> ModelMonitor:
+    return parse_monitor(yaml.safe_load((EXAMPLES / "modelmonitor.yaml").read_text()))
+
+
+@pytest.fixture
+def mounted(tmp_path: Path, monitor: ModelMonitor) -> Path:
+    """A directory with what the ConfigMap holds."""
+    (tmp_path / "modelmonitor.yaml").write_bytes((EXAMPLES / "modelmonitor.yaml").read_bytes())
+    schema = FeatureSchema((FeatureSpec("a"), FeatureSpec("b")))
+    profile = BaselineProfile.fit(np.random.default_rng(1).normal(size=(500, 2)), schema)
+    assert monitor.baseline.file is not None
+    (tmp_path / monitor.baseline.file).write_bytes(profile.dump())
+    return tmp_path
+
+
+def test_the_container_has_the_name_that_kserve_gives_it(transformer: Any, container: Any) -> None:
+    assert container["name"] == "kserve-container"
+    assert len(transformer["containers"]) == 1
+
+
+def test_the_arguments_start_the_transformer_with_what_the_controller_appends(container: Any, mounted: Path) -> None:
+    given = [argument.replace(MOUNTED, str(mounted)) for argument in container["args"]]
+    appended = ["--predictor_host", "shuttle-predictor.default", "--http_port", "8080"]
+    settings = read_settings([*given, *appended])
+    assert (settings.model_name, settings.workers, settings.predictor_protocol) == ("shuttle", 1, "v2")
+    assert settings.http_port == container["ports"][0]["containerPort"]
+
+
+def test_the_model_is_the_one_that_the_monitor_names(container: Any, monitor: ModelMonitor) -> None:
+    assert f"--model_name={monitor.model.name}" in container["args"]
+
+
+def test_the_monitor_is_read_from_where_the_config_map_is_mounted(transformer: Any, container: Any) -> None:
+    mount, volume = container["volumeMounts"][0], transformer["volumes"][0]
+    assert (mount["name"], mount["mountPath"]) == (volume["name"], MOUNTED)
+    assert f"--monitor={MOUNTED}/modelmonitor.yaml" in container["args"]
+    assert volume["configMap"]["name"] in (EXAMPLES / "modelmonitor.yaml").read_text()
+
+
+def test_the_pod_lives_longer_than_the_transformer_needs_to_stop(transformer: Any) -> None:
+    assert transformer["terminationGracePeriodSeconds"] > GRACE_S

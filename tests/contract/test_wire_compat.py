@@ -1,0 +1,247 @@
+"""Every version ever published can still be read, and says the same. A golden file is never changed, only added."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from tests.support.examples import monitor_document
+from tests.support.schemas import DATA, validate
+from tidegauge.baseline import BaselineProfile
+from tidegauge.errors import InvalidBaseline, InvalidSummary
+from tidegauge.features import FeatureSchema, FeatureSpec, coerce_rows
+from tidegauge.monitor import (
+    AggregatorSpec,
+    BaselineRef,
+    Drift,
+    FalseAlarmBudget,
+    Kafka,
+    ModelMonitor,
+    ModelRef,
+    Outliers,
+    Topic,
+    Topics,
+    TransformerSpec,
+    Windows,
+    parse_monitor,
+)
+from tidegauge.records import (
+    Account,
+    Heartbeat,
+    InferenceRecord,
+    decode,
+    encode_heartbeat,
+    encode_record,
+)
+from tidegauge.scoring.scorer import Scorer
+from tidegauge.summaries.request_counts import RequestCounts
+from tidegauge.summaries.served_account import Completeness, Incarnation
+from tidegauge.summaries.window_summary import MAGIC, WindowSummary
+from tidegauge.verdict import judge
+from tidegauge.windows import Window
+
+BASELINE_ID = "cf06adb8c1b25262fdd58a5b689f86b282282d2fdffba64d62646af34e31f600"
+
+
+def read(path: str) -> bytes:
+    return (DATA / path).read_bytes()
+
+
+def test_record_v1() -> None:
+    data = read("records/inference-v1.json")
+    validate("inference-record.v1", json.loads(data))
+    record = decode(data)
+    assert record == InferenceRecord(
+        id="0af7651916cd43dd8448eb211c80319c",
+        time_ms=1_700_000_001_250,
+        monitor="doors",
+        model="doors",
+        version="1",
+        namespace="default",
+        replica="pod-a",
+        incarnation="i-1",
+        seq=2,
+        protocol="v2",
+        status=200,
+        latency_ms=3.5,
+        upstream_ms=2.25,
+        rows=2,
+        baseline=BASELINE_ID,
+        features=[[171.0, "red", False], [None, "<unseen>", True]],
+        predictions=[1, 0.25],
+        scores={
+            "tail": [3.01523341272002, 9.994565759860684],
+            "mahalanobis": [0.3272889730543495, 4.8798076923076845],
+        },
+        p_values={
+            "tail": [0.211864406779661, 0.00229801978164979],
+            "mahalanobis": [0.8220338983050848, 0.19491525423728814],
+            "combined": [0.2711864406779661, 0.007412031580103374],
+        },
+        outlier=[False, True],
+        top=[
+            [["colour", 1.9980959022258835], ["height", 0.9034425893963061], ["open", 0.11369492109783044]],
+            [["colour", 4.770684624465665], ["height", 3.672072335797555], ["open", 1.551808799597464]],
+        ],
+        issues={"missing_value": 1, "unseen_category": 1},
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        weight=1.0,
+        headers={"x-tenant": "blue"},
+        labels={"stage": "canary"},
+    )
+    assert json.loads(encode_record(record)) == json.loads(data)
+
+
+def test_heartbeat_v1() -> None:
+    data = read("records/heartbeat-v1.json")
+    validate("heartbeat.v1", json.loads(data))
+    heartbeat = decode(data)
+    assert heartbeat == Heartbeat(
+        time_ms=1_700_000_005_000,
+        monitor="doors",
+        model="doors",
+        version="1",
+        namespace="default",
+        replica="pod-a",
+        incarnation="i-1",
+        seq=2,
+        baseline=BASELINE_ID,
+        account=Account(
+            served=9,
+            acknowledged=4,
+            dropped={"queue_full": 1, "too_large": 1},
+            sampled_out=1,
+            in_flight=1,
+            spooled=1,
+        ),
+        final=False,
+    )
+    assert heartbeat.account.balances()
+    assert json.loads(encode_heartbeat(heartbeat)) == json.loads(data)
+
+
+def test_baseline_v1() -> None:
+    data = read("baselines/baseline-v1.json")
+    validate("baseline-profile.v1", json.loads(data))
+    profile = BaselineProfile.load(data)
+    assert profile.schema == FeatureSchema(
+        (
+            FeatureSpec("height"),
+            FeatureSpec("colour", "categorical", ("blue", "green", "red")),
+            FeatureSpec("open", "boolean"),
+        )
+    )
+    assert (profile.rows, profile.outliers) == (240, 6)
+    assert profile.dump() == data
+    assert profile.content_id == BASELINE_ID
+
+
+def test_baseline_v1_scores_as_it_did() -> None:
+    """The golden record was scored by the golden baseline."""
+    record = decode(read("records/inference-v1.json"))
+    assert isinstance(record, InferenceRecord)
+    profile = BaselineProfile.load(read("baselines/baseline-v1.json"))
+    scored = Scorer(profile, false_alarm_rate=0.01).score(coerce_rows(record.features, profile.schema).matrix)
+    assert {name: pytest.approx(values, rel=1e-9) for name, values in record.scores.items()} == scored.scores
+    assert {name: pytest.approx(values, rel=1e-9) for name, values in record.p_values.items()} == scored.p_values
+    assert scored.outlier.tolist() == record.outlier
+
+
+def test_a_baseline_of_a_version_to_come_is_refused() -> None:
+    with pytest.raises(InvalidBaseline, match="not a baseline profile of version 1"):
+        BaselineProfile.load(b'{"v": 2}')
+
+
+def test_summary_v1() -> None:
+    data = read("summaries/summary-v1.bin")
+    assert data[:4] == MAGIC == b"tgs1"
+    validate("window-summary.v1", json.loads(data[4:]))
+    summary = WindowSummary.decode(data)
+    assert summary.requests == RequestCounts(
+        requests=150,
+        rows=150,
+        flagged=3,
+        statuses={"200": 147, "503": 3},
+        issues={"unseen_category": 50, "missing_value": 3},
+    )
+    assert [counts.sum() for counts in summary.bins.by_feature()] == [150, 150, 150]
+    assert summary.moments.count.tolist() == [149, 149, 149]
+    assert summary.account.incarnations == {
+        "pod-a/i-1": Incarnation(150, (1_700_000_000_000, 0), (1_700_000_005_000, 150)),
+        "pod-b/i-7": Incarnation(0, (1_700_000_002_500, 0), (1_700_000_002_500, 0), ended=True),
+    }
+    assert summary.account.completeness(Window(1_700_000_000_000, 1_700_000_005_000)) == Completeness(150, 150)
+    assert summary.encode() == data
+
+
+def test_a_summary_of_a_version_to_come_is_refused() -> None:
+    with pytest.raises(InvalidSummary, match="tgs2"):
+        WindowSummary.decode(b"tgs2{}")
+
+
+def test_report_v1() -> None:
+    """The golden report is the verdict on the golden summary by the golden baseline."""
+    expected = json.loads(read("reports/report-v1.json"))
+    validate("window-report.v1", expected)
+    report = judge(
+        monitor=parse_monitor(monitor_document(windows={"duration": "5s"})),
+        profile=BaselineProfile.load(read("baselines/baseline-v1.json")),
+        version="1",
+        window=Window(1_700_000_000_000, 1_700_000_005_000),
+        summary=WindowSummary.decode(read("summaries/summary-v1.bin")),
+    )
+    assert _rounded(report.to_document()) == _rounded(expected)
+
+
+def _rounded(value: object) -> object:
+    """Floats to 9 digits: the last ones may differ between processors."""
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
+def test_minimal_monitor_v1alpha1() -> None:
+    monitor = parse_monitor(yaml.safe_load(read("monitors/minimal-v1alpha1.yaml")))
+    assert monitor == ModelMonitor(
+        name="doors",
+        namespace="default",
+        inference_service="doors",
+        model=ModelRef("doors", "1"),
+        baseline=BaselineRef(file="doors-baseline.json"),
+        kafka=Kafka("127.0.0.1:9092"),
+    )
+
+
+def test_full_monitor_v1alpha1() -> None:
+    monitor = parse_monitor(yaml.safe_load(read("monitors/full-v1alpha1.yaml")))
+    assert monitor == ModelMonitor(
+        name="shuttle",
+        namespace="models",
+        inference_service="shuttle-serving",
+        model=ModelRef("shuttle", "2026-01"),
+        baseline=BaselineRef(
+            uri="https://models.example/shuttle-baseline.json",
+            sha256="57d5a1b6ab5c0f70ab12c0ba3d2d1ff9e4b0f4a0ffb9a3f5d0cbb9cfc2fd7a31",
+        ),
+        kafka=Kafka(
+            "kafka-0:9092,kafka-1:9092",
+            Topics(
+                inference=Topic("shuttle.inference", 12, 3),
+                outliers=Topic("shuttle.outliers", 2, 3),
+                statistics=Topic("shuttle.statistics"),
+                drift=Topic("shuttle.drift"),
+                alerts=Topic("shuttle.alerts"),
+                dead_letter=Topic("shuttle.dead-letter"),
+            ),
+        ),
+        suspend=True,
+        transformer=TransformerSpec(workers=2),
+        aggregator=AggregatorSpec("postgresql+psycopg://tidegauge@db/tidegauge"),
+        outliers=Outliers(("mahalanobis",), 0.01),
+        windows=Windows(duration_ms=60_000, slide_ms=15_000, watermark_ms=2_500, min_count=500),
+        drift=Drift(FalseAlarmBudget(2.0, 7 * 86_400.0), {"jensen_shannon": 0.01, "location": 0.0}),
+    )
