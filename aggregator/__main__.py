@@ -16,7 +16,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from aggregator.errors import StartError
 from aggregator.job import Sinks, start
-from aggregator.session import spark_session
+from aggregator.session import kafka_connector, spark_session
 from aggregator.settings import Settings, parse_settings
 from aggregator.sinks import kafka
 from aggregator.sinks.sql import SqlStore
@@ -41,7 +41,7 @@ def main() -> int:
         store = SqlStore.open(settings.store)
         _listen_for_signals(stopping)
         log.info("spark_starting monitors=%s", ",".join(settings.catalogue.monitors))
-        with spark_session(master=settings.master, jars_dir=settings.jars_dir) as spark:
+        with spark_session(master=settings.master, connector=kafka_connector(settings.jars_dir)) as spark:
             _listen_for_signals(stopping)  # again: Spark has put its own in their place
             return 0 if stopping.is_set() else _run(spark, settings, store, stopping)
     except StartError as error:
