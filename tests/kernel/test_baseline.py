@@ -207,7 +207,7 @@ def test_bytes_that_are_no_profile_are_refused(data: bytes, message: str) -> Non
         pytest.param(lambda d: d["features"].pop(), "2 references for 3 features", id="a-reference-less"),
         pytest.param(lambda d: d["features"][0]["counts"].pop(), "bins do not add up", id="a-bin-less"),
         pytest.param(lambda d: d["features"][0]["counts"].__setitem__(3, 0), "bins do not add up", id="a-bin-emptied"),
-        pytest.param(lambda d: d["detectors"].update(forest={}), "this version has tail, mahalanobis", id="unknown-detector"),
+        pytest.param(lambda d: d["detectors"].update(forest={}), "this version has tail", id="unknown-detector"),
         pytest.param(lambda d: d["surprises"].pop("tail"), "not every one of", id="no-surprise"),
         pytest.param(lambda d: d["held_out"].pop("combined"), "not every one of", id="no-combination"),
         pytest.param(lambda d: d["held_out"]["tail"].pop("n"), "calibration: KeyError", id="no-n"),
@@ -216,6 +216,7 @@ def test_bytes_that_are_no_profile_are_refused(data: bytes, message: str) -> Non
         pytest.param(lambda d: d["surprises"]["tail"].pop("scores"), "calibration: KeyError", id="no-scores"),
         pytest.param(lambda d: d["surprises"]["tail"]["scores"].pop(), "calibration", id="a-score-less"),
         pytest.param(lambda d: d["surprises"].update(tail={"scores": [], "surprise": []}), "calibration", id="no-map"),
+        pytest.param(lambda d: d["surprises"]["tail"].update(tail={"weight": 1}), "calibration", id="another-tail"),
         pytest.param(lambda d: d["detectors"]["tail"]["features"].pop(), "detectors.tail", id="tail-too-narrow"),
         pytest.param(
             lambda d: d["detectors"]["tail"]["features"][0]["below"].pop(), "detectors.tail", id="tail-a-knot-less"
