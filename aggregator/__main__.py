@@ -16,7 +16,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from aggregator.errors import StartError
 from aggregator.job import Sinks, start
-from aggregator.session import spark_session
+from aggregator.session import kafka_connector, spark_session
 from aggregator.settings import Settings, parse_settings
 from aggregator.sinks import kafka
 from aggregator.sinks.sql import SqlStore
@@ -27,19 +27,21 @@ POLL_S: Final = 0.1
 LAST_BATCH_S: Final = 15.0
 """How long a stop waits for the micro-batch under way; one that is cut off is repeated after the next start."""
 
+LONGEST_ERROR: Final = 1000
+
 log = logging.getLogger("aggregator")
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    logging.getLogger("py4j").setLevel(logging.WARNING)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    log.setLevel(logging.INFO)
     stopping = threading.Event()
     try:
         settings = parse_settings(sys.argv[1:])
         store = SqlStore.open(settings.store)
         _listen_for_signals(stopping)
         log.info("spark_starting monitors=%s", ",".join(settings.catalogue.monitors))
-        with spark_session(master=settings.master, jars_dir=settings.jars_dir) as spark:
+        with spark_session(master=settings.master, connector=kafka_connector(settings.jars_dir)) as spark:
             _listen_for_signals(stopping)  # again: Spark has put its own in their place
             return 0 if stopping.is_set() else _run(spark, settings, store, stopping)
     except StartError as error:
@@ -54,51 +56,51 @@ def _listen_for_signals(stopping: threading.Event) -> None:
 
 def _run(spark: SparkSession, settings: Settings, store: SqlStore, stopping: threading.Event) -> int:
     servers = settings.bootstrap_servers
-    source = kafka_source(spark, bootstrap_servers=servers, topics=settings.catalogue.inference_topics())
-    sinks = Sinks(publish=partial(kafka.write, bootstrap_servers=servers), store=store)
-    log.info("query_starting topics=%s", ",".join(settings.catalogue.inference_topics()))
-    trigger = {"processingTime": f"{settings.interval_ms} milliseconds"}
-    query = start(source, settings.catalogue, sinks, checkpoint=settings.checkpoint, trigger=trigger)
+    topics = settings.catalogue.inference_topics()
+    log.info("query_starting topics=%s", ",".join(topics))
+    query = start(
+        kafka_source(spark, bootstrap_servers=servers, topics=topics),
+        settings.catalogue,
+        Sinks(publish=partial(kafka.write, bootstrap_servers=servers), store=store),
+        checkpoint=settings.checkpoint,
+        trigger={"processingTime": f"{settings.interval_ms} milliseconds"},
+        stopping=stopping,
+    )
     try:
         _watch(query, stopping)
-        spark.sparkContext.setLogLevel("OFF")  # the next micro-batch, cut off at its start, would fill the log
+        _stop(query, spark)
     except StreamingQueryException as error:
-        log.error("query_failed %s", _first_lines(error))
+        log.error("query_failed %s", " ".join(str(error).split())[:LONGEST_ERROR])
         return 1
     finally:
-        query.stop()
         store.close()
     return 0
 
 
 def _watch(query: StreamingQuery, stopping: threading.Event) -> None:
-    """Returns when a stop was asked for and the micro-batch under way has ended. Raises what ended the query."""
+    """Returns when a stop was asked for. Raises what ended the query."""
     announced = False
     while not stopping.wait(POLL_S):
         if not query.isActive:
             query.awaitTermination()  # raises the reason
-            return
         if not announced and _is_under_way(query):
             print("aggregator ready", flush=True)
             announced = True
-    _finish_batch(query)
 
 
 def _is_under_way(query: StreamingQuery) -> bool:
     return query.lastProgress is not None or query.status["message"] == "Waiting for data to arrive"
 
 
-def _finish_batch(query: StreamingQuery) -> None:
+def _stop(query: StreamingQuery, spark: SparkSession) -> None:
+    """The micro-batch under way is finished; the one after it refuses to begin, which is no error worth a word."""
+    spark.sparkContext.setLogLevel("OFF")
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
     deadline = time.monotonic() + LAST_BATCH_S
-    finished = query.lastProgress
     while query.isActive and query.status["isTriggerActive"] and time.monotonic() < deadline:
-        if query.lastProgress != finished:
-            return
         time.sleep(POLL_S / 5)
-
-
-def _first_lines(error: Exception, limit: int = 1000) -> str:
-    return " ".join(str(error).split())[:limit]
+    query.stop()
+    log.info("stopped")
 
 
 if __name__ == "__main__":

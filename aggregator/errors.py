@@ -1,7 +1,8 @@
 """
 What stops the aggregator on purpose.
 
-    StartError    it cannot start; one line that says what is wrong and what to do
+    StartError        it cannot start; one line that says what is wrong and what to do
+    DeliveryStopped   a micro-batch is not delivered, and will be after the next start
 """
 
 from __future__ import annotations
@@ -9,3 +10,7 @@ from __future__ import annotations
 
 class StartError(Exception):
     """Raised before any record is read; the process prints the text and exits with code 2."""
+
+
+class DeliveryStopped(Exception):
+    """Ends the query. Short on purpose: Spark's handling of a long text overflows its stack."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql.streaming.query import StreamingQuery
 
 from aggregator.catalogue import Catalogue
+from aggregator.errors import DeliveryStopped
 from aggregator.evaluate import LATE, OUTPUT_COLUMNS, REPORT, TALLY
 from aggregator.fold import FOLDED_COLUMNS, fold
 from aggregator.source import SOURCE_COLUMNS
@@ -27,6 +29,8 @@ log = logging.getLogger("aggregator")
 
 DEAD_LETTER_LOG_S: Final = 10.0
 """At most one line in this time, with the counts since the last."""
+
+LONGEST_REASON: Final = 500
 
 
 class ReportStore(Protocol):
@@ -55,15 +59,21 @@ def reports_of(source: DataFrame, catalogue: Catalogue) -> DataFrame:
 
 
 def start(
-    source: DataFrame, catalogue: Catalogue, sinks: Sinks, *, checkpoint: Path, trigger: dict[str, Any]
+    source: DataFrame,
+    catalogue: Catalogue,
+    sinks: Sinks,
+    *,
+    checkpoint: Path,
+    trigger: dict[str, Any],
+    stopping: threading.Event,
 ) -> StreamingQuery:
-    """trigger: as DataStreamWriter.trigger takes it."""
+    """trigger: as DataStreamWriter.trigger takes it. stopping: once it is set, no micro-batch is begun any more."""
     return (
         reports_of(source, catalogue)
         .writeStream.queryName("tidegauge")
         .outputMode("append")
         .option("checkpointLocation", str(checkpoint))
-        .foreachBatch(Delivery(sinks))
+        .foreachBatch(Delivery(sinks, stopping))
         .trigger(**trigger)
         .start()
     )
@@ -79,19 +89,25 @@ def _clock_ms() -> int:
 
 class Delivery:
     """
-    One micro-batch to all sinks. A sink that fails raises and stops the query; after a restart the micro-batch is
-    delivered again, to every sink.
+    One micro-batch to all sinks. A sink that fails stops the query; after a restart the micro-batch is delivered again,
+    to every sink. Once `stopping` is set no further micro-batch begins, so that a stop never cuts one off.
     """
 
-    def __init__(self, sinks: Sinks) -> None:
+    def __init__(self, sinks: Sinks, stopping: threading.Event) -> None:
         self._sinks = sinks
+        self._stopping = stopping
         self._dead: Counter[str] = Counter()
         self._told_s = -math.inf
 
     def __call__(self, outputs: DataFrame, _batch_id: int) -> None:
+        if self._stopping.is_set():
+            raise DeliveryStopped("asked to stop")
         outputs.persist()  # computed once: the state behind it must not be stepped once per sink
         try:
             self._deliver(outputs)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the micro-batch is not delivered
+            reason = " ".join(str(error).split())[:LONGEST_REASON]
+            raise DeliveryStopped(f"{type(error).__name__}: {reason}") from None
         finally:
             outputs.unpersist()
 

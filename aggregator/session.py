@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -37,8 +37,11 @@ STOP_S: Final = 8.0
 
 
 @contextlib.contextmanager
-def spark_session(*, master: str, jars_dir: Path | None, kafka: bool = True) -> Iterator[SparkSession]:
-    """Raises StartError when Java or the connector's jars are missing. On leaving, the JVM has ended."""
+def spark_session(*, master: str, connector: Mapping[str, str]) -> Iterator[SparkSession]:
+    """
+    connector: as kafka_connector gives it; empty where no Kafka is read. Raises StartError when there is no Java. On
+    leaving, the JVM has ended.
+    """
     check_java()
     # The setting spark.pyspark.python does not reach the workers of a stateful operator: they would run `python3`.
     os.environ["PYSPARK_PYTHON"] = sys.executable
@@ -46,13 +49,32 @@ def spark_session(*, master: str, jars_dir: Path | None, kafka: bool = True) -> 
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     with tempfile.TemporaryDirectory(prefix="tidegauge-", ignore_cleanup_errors=True) as scratch:
         builder = SparkSession.builder.appName("tidegauge").master(master)
-        for name, value in (_configuration(scratch) | (_connector(jars_dir) if kafka else {})).items():
+        for name, value in {**_configuration(scratch), **connector}.items():
             builder = builder.config(name, value)
         spark = builder.getOrCreate()
         try:
             yield spark
         finally:
             _stop(spark)
+
+
+def kafka_connector(jars_dir: Path | None) -> dict[str, str]:
+    """
+    Settings that give Spark its Kafka connector: the jars in the directory or, for None, fetched by Spark at its start,
+    which takes half a minute. Raises StartError when the directory lacks one.
+    """
+    if jars_dir is None:
+        return {"spark.jars.packages": f"org.apache.spark:{CONNECTOR}:{pyspark.__version__}"}
+    found = {name: sorted(jars_dir.glob(f"{name}-[0-9]*.jar")) for name in JARS}
+    missing = [name for name, jars in found.items() if not jars]
+    if missing:
+        raise StartError(f"--jars-dir {jars_dir}: no jar of {', '.join(missing)}; needed: {', '.join(JARS)}")
+    connector = jars_dir / f"{CONNECTOR}-{pyspark.__version__}.jar"
+    if not connector.exists():
+        raise StartError(
+            f"--jars-dir {jars_dir}: {connector.name} is missing, which pyspark {pyspark.__version__} needs"
+        )
+    return {"spark.jars": ",".join([str(connector), *(str(found[name][-1]) for name in JARS if name != CONNECTOR)])}
 
 
 def check_java() -> None:
@@ -87,21 +109,6 @@ def _configuration(scratch: str) -> dict[str, str]:
         "spark.sql.streaming.stateStore.providerClass": f"{state}.RocksDBStateStoreProvider",
         "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
     }
-
-
-def _connector(jars_dir: Path | None) -> dict[str, str]:
-    if jars_dir is None:
-        return {"spark.jars.packages": f"org.apache.spark:{CONNECTOR}:{pyspark.__version__}"}
-    found = {name: sorted(jars_dir.glob(f"{name}-[0-9]*.jar")) for name in JARS}
-    missing = [name for name, jars in found.items() if not jars]
-    if missing:
-        raise StartError(f"--jars-dir {jars_dir}: no jar of {', '.join(missing)}; needed: {', '.join(JARS)}")
-    connector = jars_dir / f"{CONNECTOR}-{pyspark.__version__}.jar"
-    if not connector.exists():
-        raise StartError(
-            f"--jars-dir {jars_dir}: {connector.name} is missing, which pyspark {pyspark.__version__} needs"
-        )
-    return {"spark.jars": ",".join([str(connector), *(str(found[name][-1]) for name in JARS if name != CONNECTOR)])}
 
 
 def _stop(spark: SparkSession) -> None:

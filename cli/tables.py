@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class ReferenceData:
 
 
 def read_reference(path: Path, *, outlier_column: str | None, exclude: Sequence[str]) -> ReferenceData:
-    """Raises InvalidBaseline naming the file or the column, OSError when the file cannot be read."""
+    """Raises InvalidBaseline naming the file or the column."""
     table = _read_table(path)
     absent = [
         name for name in [*exclude, *([outlier_column] if outlier_column else [])] if name not in table.column_names
@@ -48,13 +49,18 @@ def _read_table(path: Path) -> pa.Table:
         from pyarrow import csv, parquet
     except ImportError as error:
         raise InvalidBaseline("fitting needs the extra `fit`: pip install 'tidegauge[fit]'") from error
-    suffixes = path.suffixes
-    if not suffixes or suffixes[-1] not in (".csv", ".gz", ".parquet"):
+    if not path.name.endswith((".csv", ".csv.gz", ".parquet")):
         raise InvalidBaseline(f"{path}: expected a .csv, .csv.gz or .parquet file")
+    if not path.is_file():
+        raise InvalidBaseline(f"{path}: no such file")
     try:
-        return parquet.read_table(path) if suffixes[-1] == ".parquet" else csv.read_csv(path)
-    except pa.ArrowInvalid as error:
+        table = parquet.read_table(path) if path.suffix == ".parquet" else csv.read_csv(path)
+    except (pa.ArrowException, OSError) as error:
         raise InvalidBaseline(f"{path}: {str(error).splitlines()[0]}") from error
+    repeated = sorted(name for name, times in Counter(table.column_names).items() if times > 1)
+    if repeated:
+        raise InvalidBaseline(f"{path} has several columns named {', '.join(repeated)}")
+    return table
 
 
 def _spec(name: str, column: pa.ChunkedArray) -> FeatureSpec:
@@ -65,7 +71,8 @@ def _spec(name: str, column: pa.ChunkedArray) -> FeatureSpec:
         return FeatureSpec(name, "boolean")
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return FeatureSpec(name)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
+    named = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_string(named) or pa.types.is_large_string(named):
         categories = sorted(value for value in column.unique().to_pylist() if value is not None)
         if len(categories) > MOST_CATEGORIES:
             raise InvalidBaseline(

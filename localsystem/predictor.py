@@ -12,6 +12,7 @@ import uuid
 from typing import Any
 
 import numpy as np
+import orjson
 from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer
 from kserve.errors import InvalidInput
 from kserve.model_server import args
@@ -44,9 +45,7 @@ class ShuttleModel(Model):  # type: ignore[misc]
     ) -> dict[str, Any] | InferResponse:
         if isinstance(payload, InferRequest):
             return self._tensor_answer(payload)
-        if not isinstance(payload, dict):  # KServe hands over bytes where the content type is not JSON
-            raise InvalidInput('expected a JSON object {"instances": rows}, sent as application/json')
-        return {"predictions": self._classes(payload["instances"])}
+        return {"predictions": self._classes(_instances(payload))}
 
     def _tensor_answer(self, request: InferRequest) -> InferResponse:
         classes = self._classes(request.inputs[0].as_numpy())
@@ -60,6 +59,18 @@ class ShuttleModel(Model):  # type: ignore[misc]
         except (ValueError, TypeError) as error:
             raise InvalidInput(f"expected rows of 9 numbers: {error}") from error
         return classes
+
+
+def _instances(payload: object) -> object:
+    """Raises InvalidInput."""
+    if isinstance(payload, bytes):  # KServe hands these over where the content type is not JSON, as with a bare curl -d
+        try:
+            payload = orjson.loads(payload)
+        except orjson.JSONDecodeError as error:
+            raise InvalidInput(f"the body is not JSON: {error}") from error
+    if not isinstance(payload, dict) or "instances" not in payload:
+        raise InvalidInput('expected a JSON object {"instances": rows}')
+    return payload["instances"]
 
 
 def main() -> None:

@@ -144,6 +144,8 @@ class BaselineProfile:
         if len(references) != len(schema):
             raise InvalidBaseline(f"damaged profile: {len(references)} references for {len(schema)} features")
         names = set(document["detectors"])
+        if not names or names - set(DETECTORS):
+            raise InvalidBaseline(f"detectors {', '.join(sorted(names))}; this version has {', '.join(DETECTORS)}")
         if set(document["surprises"]) != names or set(document["held_out"]) != names | {COMBINED}:
             raise InvalidBaseline(f"damaged profile: not every one of {', '.join(sorted(names))} is calibrated")
         return cls(

@@ -188,6 +188,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         # The predictor's own come through.
         date_header=False,
         server_header=False,
+        proxy_headers=False,
         backlog=BACKLOG,
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=round(REQUESTS_GRACE_S),

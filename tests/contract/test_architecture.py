@@ -19,21 +19,20 @@ MEANINGLESS = {"utils", "util", "helpers", "helper", "common", "base", "misc", "
 LONGEST = 350
 
 
-def test_imports_point_the_way_the_contracts_say() -> None:
-    # In a process of its own: grimp, beneath it, keeps a cache and logs.
-    run = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from importlinter.cli import lint_imports_command; lint_imports_command()",
-            "--no-cache",
-        ],
+def python(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_imports_point_the_way_the_contracts_say() -> None:
+    # In a process of its own: grimp, beneath it, keeps a cache and logs.
+    run = python("from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-cache")
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
 
 
@@ -77,17 +76,7 @@ def test_the_kernel_imports_no_framework_at_run_time() -> None:
         for path in (ROOT / "tidegauge").rglob("*.py")
         if path.name != "__init__.py"
     )
-    program = (
-        f"import sys; import {', '.join(names)}; print(' '.join(sorted({{n.partition('.')[0] for n in sys.modules}})))"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    run = python(f"import sys, {', '.join(names)}; print(*(name.partition('.')[0] for name in sys.modules))")
     loaded = set(run.stdout.split())
     assert "tidegauge" in loaded
     frameworks = {"kserve", "pyspark", "confluent_kafka", "pandas", "pyarrow", "sklearn", "scipy", "yaml", "typer"}

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from confluent_kafka import Consumer, TopicPartition
+from jsonschema import Draft202012Validator
 
 from localsystem.dataset import load_shuttle
 from tidegauge.baseline import BaselineProfile
@@ -21,6 +22,12 @@ from tidegauge.features import FeatureSchema, FeatureSpec
 from tidegauge.records import Heartbeat, InferenceRecord, decode
 
 MODEL = "shuttle"
+
+SCHEMA_FILES = Path(__file__).resolve().parents[2] / "docs" / "schemas"
+SCHEMAS = {
+    kind: Draft202012Validator(json.loads((SCHEMA_FILES / file).read_text()))
+    for kind, file in (("inference", "inference-record.v1.json"), ("heartbeat", "heartbeat.v1.json"))
+}
 
 
 @dataclass
@@ -205,11 +212,15 @@ def read_all(system: System) -> tuple[list[InferenceRecord], list[Heartbeat]]:
     partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
     consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
     ends = sum(consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions)
-    messages: list[InferenceRecord | Heartbeat] = []
+    raw: list[bytes] = []
     deadline = time.monotonic() + 15
-    while len(messages) < ends and time.monotonic() < deadline:
-        messages += [decode(m.value()) for m in consumer.consume(500, 0.2) if m.error() is None]
+    while len(raw) < ends and time.monotonic() < deadline:
+        raw += [m.value() for m in consumer.consume(500, 0.2) if m.error() is None]
     consumer.close()
+    for data in raw:
+        document = json.loads(data)
+        SCHEMAS[document["kind"]].validate(document)
+    messages = [decode(data) for data in raw]
     return (
         [message for message in messages if isinstance(message, InferenceRecord)],
         [message for message in messages if isinstance(message, Heartbeat)],

@@ -284,3 +284,37 @@ def _accepts(port: int) -> bool:
         return False
     probe.close()
     return True
+
+
+def test_a_suspended_monitor_forwards_and_does_nothing_else(
+    threaded_stub: Callable[[Any], Any], start_program: Callable[..., Any], monitor_file: Path
+) -> None:
+    document = yaml.safe_load(monitor_file.read_text())
+    document["spec"]["suspend"] = True
+    suspended = monitor_file.with_name("suspended.yaml")
+    suspended.write_text(yaml.safe_dump(document))
+    predictor = Scripted()
+    predictor.says(answer(b'{"predictions": [1]}'))
+    host = f"127.0.0.1:{threaded_stub(predictor).port}"
+    program = start_program(
+        "transformer", "--monitor", str(suspended), "--predictor_host", host, ready="transformer serving"
+    )
+    response = post(program.url)
+    assert (response.status_code, response.content) == (200, b'{"predictions": [1]}')
+    assert not [name for name in response.headers if name.startswith("x-outlier")]
+    assert program.stop() == 0
+
+
+def test_workers_do_not_outlive_a_supervisor_that_was_killed(
+    start_program: Callable[..., Any], monitor_file: Path, free_port: Callable[[], int]
+) -> None:
+    program = start_program(
+        "transformer",
+        *("--monitor", str(monitor_file), "--predictor_host", f"127.0.0.1:{free_port()}", "--workers", "2"),
+        ready="transformer serving",
+        times=2,
+    )
+    program.process.kill()
+    deadline = time.monotonic() + 10
+    while _accepts(program.port):
+        assert time.monotonic() < deadline

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final, Literal
 
@@ -33,22 +33,66 @@ EXACT_LARGEST: Final = 1000
 """Largest held-out scores kept one by one; below them a grid is enough, where p-values are large."""
 LOWER_KNOTS: Final = 256
 TAIL_VALUES: Final = 60
-"""Largest held-out scores that the Pareto tail is fitted to."""
+"""Largest scores that a Pareto tail is fitted to."""
 TAIL_BELOW: Final = 10
 """The Pareto tail answers where fewer than this many held-out scores are larger."""
 
 
 @dataclass(frozen=True)
+class ParetoTail:
+    """P(X > x | X > threshold) = (1 + shape (x - threshold) / scale) ** (-1 / shape), shape >= 0."""
+
+    threshold: float
+    scale: float
+    shape: float
+    exceedance: float
+    """P(X > threshold) in the sample."""
+
+    @classmethod
+    def fit(cls, ordered: Array, n: int) -> ParetoTail | None:
+        """
+        By probability-weighted moments (Hosking and Wallis 1987, Technometrics 29, section 4). ordered: the largest
+        of a sample of n, increasing. None where the sample has no tail to speak of. A negative shape, an end point, is
+        not believed.
+        """
+        values = ordered[-min(TAIL_VALUES, n // 2) :]
+        if len(values) < 10:
+            return None
+        threshold = float(values[0])
+        excess = values[1:] - threshold
+        m = len(excess)
+        first = float(excess.mean())
+        second = float((excess * (1 - (np.arange(1, m + 1) - 0.35) / m)).mean())
+        if first <= 0 or second <= 0:
+            return None
+        shape = 2.0 - first / (first - 2 * second) if first > 2 * second else 0.0
+        shape = min(max(shape, 0.0), 0.9)
+        return cls(threshold, first * (1 - shape), shape, m / (n + 1.0))
+
+    def surprise(self, value: float) -> float:
+        """-log P(X > x | X > threshold), in nats; 0 up to the threshold."""
+        excess = max(value - self.threshold, 0.0) / self.scale
+        return excess if self.shape < 1e-9 else math.log1p(self.shape * excess) / self.shape
+
+    def survival(self, value: float) -> float:
+        """P(X > x) beyond the threshold, never 0."""
+        return max(self.exceedance * math.exp(-self.surprise(value)), 1e-300)
+
+
+@dataclass(frozen=True)
 class Surprise:
     """
-    -log P(score >= s) on a detector's own fitting rows, interpolated between knots; beyond the largest it goes on
-    logarithmically, so that a wild score is far out but not absurd.
+    -log P(score >= s) on a detector's own fitting rows: interpolated between knots, and from the tail's threshold on
+    by a Pareto tail, so that the surprises of rows beyond the sample are spread as a tail is, and the p-value of a
+    combination can be extrapolated from them.
 
-    scores: strictly increasing. surprise: of the same length, increasing, in nats.
+    scores: strictly increasing. surprise: of the same length, increasing, in nats. tail: None where the sample has
+    none; then surprise grows logarithmically beyond the largest score.
     """
 
     scores: Array
     surprise: Array
+    tail: ParetoTail | None
 
     @classmethod
     def fit(cls, scores: Array) -> Surprise:
@@ -57,28 +101,28 @@ class Surprise:
         ranks = np.unique(np.rint(n / (1 + np.exp(-np.log(n) * np.linspace(-1, 1, MAP_KNOTS)))).astype(int) - 1)
         knots = np.unique(ordered[np.clip(ranks, 0, n - 1)])
         at_least = n - np.searchsorted(ordered, knots, side="left")
-        return cls(knots, -np.log((at_least + 1.0) / (n + 1.0)))
+        return cls(knots, -np.log((at_least + 1.0) / (n + 1.0)), ParetoTail.fit(ordered, n))
 
     def __call__(self, scores: Array) -> Array:
         interval = np.maximum(self.scores.searchsorted(scores, side="right") - 1, 0)
         surprises = self.surprise.take(interval)
         surprises += self._slopes.take(interval) * (np.maximum(scores, self.scores[0]) - self.scores.take(interval))
-        for position in np.flatnonzero(interval == len(self.scores) - 1).tolist():
-            surprises[position] = self._beyond(scores[position])
+        for position in np.flatnonzero(scores > self._joint).tolist():
+            surprises[position] = self._beyond(float(scores[position]))
         return surprises
 
     def of_one(self, score: float) -> float:
         """The same, to the last bit, for one score."""
-        knots, surprise, slopes = self._lists
-        interval = bisect_right(knots, score) - 1
-        if interval < 0:
-            return surprise[0]
-        if interval == len(knots) - 1:
+        if score > self._joint:
             return self._beyond(score)
-        return surprise[interval] + slopes[interval] * (score - knots[interval])
+        knots, surprises, slopes = self._lists
+        interval = max(bisect_right(knots, score) - 1, 0)
+        return surprises[interval] + slopes[interval] * (max(score, knots[0]) - knots[interval])
 
     def _beyond(self, score: float) -> float:
-        return float(self.surprise[-1]) + math.log1p((score - float(self.scores[-1])) * self._last_slope)
+        """Scalar in either case: numpy's logarithms may differ from the standard library's in the last bit."""
+        extended = math.log1p(score - self._joint) if self.tail is None else self.tail.surprise(score)
+        return self._at_joint + extended
 
     @cached_property
     def _slopes(self) -> Array:
@@ -89,13 +133,12 @@ class Surprise:
         return self.scores.tolist(), self.surprise.tolist(), self._slopes.tolist()
 
     @cached_property
-    def _last_slope(self) -> float:
-        """Surprise per unit of score over the last octave of the sample."""
-        if len(self.scores) < 2:
-            return 1.0
-        from_index = min(int(np.searchsorted(self.surprise, self.surprise[-1] - 2.0)), len(self.scores) - 2)
-        rise = self.surprise[-1] - self.surprise[from_index]
-        return float(rise / (self.scores[-1] - self.scores[from_index]))
+    def _joint(self) -> float:
+        return float(self.scores[-1]) if self.tail is None else self.tail.threshold
+
+    @cached_property
+    def _at_joint(self) -> float:
+        return float(np.interp(self._joint, self.scores, self.surprise))
 
 
 @dataclass(frozen=True)
@@ -145,48 +188,12 @@ class HeldOut:
         return "extrapolated" if expected >= 0.1 else "refused"
 
 
-@dataclass(frozen=True)
-class ParetoTail:
-    """P(X > x | X > threshold) = (1 + shape (x - threshold) / scale) ** (-1 / shape), shape >= 0."""
-
-    threshold: float
-    scale: float
-    shape: float
-    exceedance: float
-    """P(X > threshold) on the held-out scores."""
-
-    @classmethod
-    def fit(cls, held_out: HeldOut) -> ParetoTail | None:
-        """
-        By probability-weighted moments (Hosking and Wallis 1987, Technometrics 29, section 4). None where the sample
-        has no tail to speak of. A negative shape, an end point, is not believed.
-        """
-        values = held_out.largest[-min(TAIL_VALUES, held_out.n // 2) :]
-        if len(values) < 10:
-            return None
-        threshold = float(values[0])
-        excess = values[1:] - threshold
-        m = len(excess)
-        first = float(excess.mean())
-        second = float((excess * (1 - (np.arange(1, m + 1) - 0.35) / m)).mean())
-        if first <= 0 or second <= 0:
-            return None
-        shape = 2.0 - first / (first - 2 * second) if first > 2 * second else 0.0
-        shape = min(max(shape, 0.0), 0.9)
-        return cls(threshold, first * (1 - shape), shape, m / (held_out.n + 1.0))
-
-    def survival(self, value: float) -> float:
-        excess = max(value - self.threshold, 0.0) / self.scale
-        inner = math.exp(-excess) if self.shape < 1e-9 else (1 + self.shape * excess) ** (-1 / self.shape)
-        return max(self.exceedance * inner, 1e-300)
-
-
 class Calibration:
     """P-values of surprises: the sample where it speaks, the Pareto tail beyond."""
 
     def __init__(self, held_out: HeldOut) -> None:
         self.held_out = held_out
-        self._tail = ParetoTail.fit(held_out)
+        self._tail = ParetoTail.fit(held_out.largest, held_out.n)
         self._handover = TAIL_BELOW / (held_out.n + 1.0)
         self._thresholds, self._p_values = (values.tolist() for values in held_out.steps)
         rare = held_out.steps[1] < (self._handover if self._tail else 0.0)
@@ -211,7 +218,11 @@ class Calibration:
 
 
 def surprise_to_document(surprise: Surprise) -> dict[str, object]:
-    return {"scores": surprise.scores.tolist(), "surprise": surprise.surprise.tolist()}
+    return {
+        "scores": surprise.scores.tolist(),
+        "surprise": surprise.surprise.tolist(),
+        "tail": asdict(surprise.tail) if surprise.tail else None,
+    }
 
 
 def held_out_to_document(held_out: HeldOut) -> dict[str, object]:
@@ -229,7 +240,8 @@ def surprise_from_document(document: Any) -> Surprise:
         scores, surprise = (np.array(document[name], dtype=float) for name in ("scores", "surprise"))
         if not len(scores) or scores.shape != surprise.shape:
             raise ValueError("scores and surprise differ in length")
-        return Surprise(scores, surprise)
+        tail = document["tail"]
+        return Surprise(scores, surprise, ParetoTail(**{k: float(v) for k, v in tail.items()}) if tail else None)
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidBaseline(f"calibration: {error!r}") from error
 

@@ -24,8 +24,8 @@ class Moments:
     m2 the sum of squared deviations from the mean; 0 where count is 0. low, high: +inf, -inf where count is 0.
 
     Merging follows Chan, Golub and LeVeque 1983 ("Algorithms for computing the sample variance", Am. Statistician 37):
-    counts and range are exact in any order, mean and m2 to about 1e-12 relative, at any offset. Beyond about 1e150 the
-    squares overflow, and mean and m2 are no longer finite.
+    counts and range are exact in any order, mean and m2 to 1e-9 relative, at offsets up to 1e9 times the spread. Beyond
+    about 1e150 the squares overflow, and mean and m2 are no longer finite.
     """
 
     count: Counts

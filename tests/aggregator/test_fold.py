@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pytest
+
+from aggregator.fold import FOLDED, FOLDED_COLUMNS, KEPT_BYTES, MAXIMUM_LEAD_MS, REFUSALS, fold, fold_batch, part_of
+from tests.aggregator.doors import (
+    NOW_MS,
+    START_MS,
+    arrow,
+    arrow_of,
+    catalogue,
+    encode,
+    heartbeat,
+    profile,
+    record,
+    traffic,
+    window_key,
+)
+from tidegauge.records import INVALID_REASONS, InferenceRecord
+from tidegauge.summaries.window_summary import WindowSummary, summarise
+
+
+def folded(values: Sequence[bytes | None], now_ms: int = NOW_MS) -> list[SimpleNamespace]:
+    rows = fold_batch(arrow(values), catalogue(), now_ms).to_pylist()
+    return [SimpleNamespace(**row) for row in rows]
+
+
+def reasons(values: Sequence[bytes | None], now_ms: int = NOW_MS) -> list[str | None]:
+    return [row.reason for row in folded(values, now_ms)]
+
+
+def test_a_batch_becomes_one_row_per_window() -> None:
+    rows = fold_batch(arrow_of(traffic(10)), catalogue(), NOW_MS).to_pylist()
+    parts = [part_of(SimpleNamespace(**row)) for row in rows]
+    # The first heartbeat stands on the end of the window before, the last on the start of the window after.
+    assert [(part.key, part.records, part.inside) for part in sorted(parts, key=lambda part: part.key)] == [
+        (window_key(-5_000), 0, 0),
+        (window_key(0), 100, 105),
+        (window_key(5_000), 100, 105),
+        (window_key(10_000), 0, 1),
+    ]
+    assert {part.latest_ms - START_MS for part in parts} == {0, 5_000, 10_000}
+
+
+def test_a_row_carries_the_summary_of_its_windows_messages() -> None:
+    messages = traffic(4)
+    (row,) = [row for row in folded([encode(message) for message in messages]) if row.records]
+    records = [message for message in messages if not hasattr(message, "account")]
+    beats = [message for message in messages if hasattr(message, "account")]
+    assert row.summary == summarise(records, beats, profile()).encode()  # type: ignore[arg-type]
+
+
+def test_model_versions_have_windows_of_their_own() -> None:
+    rows = folded([encode(record(0, version="1")), encode(record(0, version="2"))])
+    assert {(row.version, row.records) for row in rows} == {("1", 1), ("2", 1)}
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"{", "not_json"),
+        (None, "not_json"),
+        (b"[]", "not_an_object"),
+        (b'{"v":2}', "unknown_version"),
+        (encode(record(0, monitor="windows")), "unknown_monitor"),
+        (encode(record(0, baseline="c" * 64)), "unknown_baseline"),
+        (encode(record(0, version="1\0")), "bad_version"),
+        (encode(record(0, version="1" * 300)), "bad_version"),
+        (encode(record(-START_MS - 1)), "before_epoch"),
+        (encode(record(0, issues={"missing_value": "many"})), "wrong_type"),
+    ],
+    ids=["broken", "tombstone", "list", "v2", "monitor", "baseline", "nul", "long", "1969", "issues"],
+)
+def test_a_message_that_cannot_be_used_becomes_a_dead_letter(value: bytes | None, reason: str) -> None:
+    good = encode(record(0))
+    rows = folded([good, value, good])
+    assert [row.records for row in rows if row.summary] == [2]
+    (dead,) = [row for row in rows if row.reason]
+    assert (dead.reason, dead.monitor, dead.topic) == (reason, "", "tidegauge.dead-letter")
+    assert dead.key == "tidegauge.inference/0/1"
+    assert reason in (*INVALID_REASONS, *REFUSALS)
+
+
+def test_a_dead_letter_says_where_the_message_is_and_how_it_begins() -> None:
+    (row,) = folded([b"\xff" + b"x" * 5000])
+    letter = orjson.loads(row.letter)
+    assert (letter["topic"], letter["partition"], letter["offset"]) == ("tidegauge.inference", 0, 0)
+    assert (letter["kind"], letter["reason"], letter["size_bytes"]) == ("dead_letter", "not_json", 5001)
+    assert letter["value"] == "\ufffd" + "x" * (KEPT_BYTES - 1)
+
+
+def test_a_clock_more_than_a_minute_ahead_goes_to_the_dead_letters() -> None:
+    value = encode(record(0))
+    assert reasons([value], START_MS - MAXIMUM_LEAD_MS) == [None]
+    assert reasons([value], START_MS - MAXIMUM_LEAD_MS - 1) == ["clock_ahead"]
+
+
+def test_a_heartbeat_from_the_future_does_not_move_event_time() -> None:
+    assert reasons([encode(heartbeat(120_000))], START_MS) == ["clock_ahead"]
+
+
+class TestRecordThatTheKernelCannotTake:
+    """None is known: should there be one, it must cost itself and not stop the stream."""
+
+    @pytest.fixture(autouse=True)
+    def _kernel_that_fails_on_status_666(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def failing(records: Sequence[InferenceRecord], *others: Any) -> WindowSummary:
+            if any(record.status == 666 for record in records):
+                raise ValueError("666")
+            return summarise(records, *others)
+
+        monkeypatch.setattr("aggregator.fold.summarise", failing)
+
+    def test_costs_only_itself(self) -> None:
+        good = [encode(record(at)) for at in range(50)]
+        rows = folded([*good[:25], encode(record(1, status=666)), *good[25:]])
+        assert [(row.records, row.reason) for row in rows] == [(50, None), (None, "unusable")]
+        assert WindowSummary.decode(rows[0].summary).requests.requests == 50
+
+    def test_gives_no_summary_when_it_is_alone(self) -> None:
+        assert reasons([encode(record(0, status=666))]) == ["unusable"]
+
+
+def test_every_arrow_batch_is_folded_and_cycle_collection_is_on_between_them() -> None:
+    batches = [arrow_of([record(0)]), arrow_of([record(5_000)])]
+    clock = iter([NOW_MS, NOW_MS])
+    for rows in fold(iter(batches), catalogue(), lambda: next(clock)):
+        assert rows.num_rows == 1
+        assert rows.schema == FOLDED
+        assert gc.isenabled()
+
+
+def test_the_columns_that_spark_is_told_are_those_of_the_fold() -> None:
+    words = {pa.string(): "string", pa.int64(): "bigint", pa.binary(): "binary"}
+    assert ", ".join(f"{field.name} {words[field.type]}" for field in FOLDED) == FOLDED_COLUMNS

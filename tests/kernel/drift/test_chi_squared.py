@@ -1,0 +1,73 @@
+"""The chi-squared tails against scipy's, central and not, far beyond where a p-value is decided."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chi2, ncx2, poisson
+
+from tidegauge.drift.chi_squared import inverse_survival, noncentral_survival, survival
+
+DEGREES = [1, 2, 3, 7, 16, 17, 34]
+
+
+@pytest.mark.parametrize("df", DEGREES)
+@pytest.mark.parametrize("x", [1e-12, 0.01, 1.0, 10.0, 50.0, 200.0, 1000.0])
+def test_the_central_tail_is_scipys_to_the_last_digits(df: int, x: float) -> None:
+    assert survival(x, df) == pytest.approx(chi2.sf(x, df), rel=1e-11)
+
+
+@pytest.mark.parametrize("df", DEGREES)
+@pytest.mark.parametrize("noncentrality", [0.0, 1e-9, 0.5, 10.0, 100.0, 3000.0])
+def test_the_non_central_tail_is_scipys(df: int, noncentrality: float) -> None:
+    spread = math.sqrt(2 * (df + 2 * noncentrality))
+    for sigmas in (-2.0, 0.0, 2.0, 5.0):
+        x = df + noncentrality + sigmas * spread
+        if x > 0:
+            expected = ncx2.sf(x, df, noncentrality) if noncentrality else chi2.sf(x, df)
+            assert noncentral_survival(x, df, noncentrality) == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("df", DEGREES)
+@pytest.mark.parametrize("noncentrality", [1.0, 16.0, 400.0])
+@pytest.mark.parametrize("sigmas", [15.0, 25.0])
+def test_the_far_tail_is_the_poisson_mixture_summed_without_a_limit(
+    df: int, noncentrality: float, sigmas: float
+) -> None:
+    """scipy's own non-central tail gives up at about 1e-16."""
+    x = df + noncentrality + sigmas * math.sqrt(2 * (df + 2 * noncentrality))
+    j = np.arange(5000)
+    expected = math.fsum(poisson.pmf(j, noncentrality / 2) * chi2.sf(x, df + 2 * j))
+    assert 1e-200 < expected < 1e-7
+    assert noncentral_survival(x, df, noncentrality) == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("x", [0.0, -5.0])
+def test_at_nothing_and_below_the_tail_is_all(x: float) -> None:
+    assert noncentral_survival(x, 4, 3.0) == 1.0
+
+
+def test_an_impossible_value_has_no_tail_and_raises_nothing() -> None:
+    assert noncentral_survival(1e6, 16, 10.0) == 0.0
+    assert survival(1e300, 3) == 0.0
+
+
+@given(df=st.integers(1, 40), noncentrality=st.floats(0.0, 500.0), x=st.floats(0.0, 2000.0), step=st.floats(0.0, 50.0))
+def test_the_tail_falls_with_the_value_and_rises_with_the_non_centrality(
+    df: int, noncentrality: float, x: float, step: float
+) -> None:
+    here = noncentral_survival(x, df, noncentrality)
+    assert 0.0 <= here <= 1.0
+    assert noncentral_survival(x + step, df, noncentrality) <= here * (1 + 1e-9)
+    assert noncentral_survival(x, df, noncentrality + step) >= here * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("df", DEGREES)
+@pytest.mark.parametrize("p", [0.5, 0.05, 1e-4, 1e-9, 1e-20])
+def test_the_inverse_is_scipys(df: int, p: float) -> None:
+    assert inverse_survival(p, df) == pytest.approx(chi2.isf(p, df), rel=1e-9)
+    assert survival(inverse_survival(p, df), df) == pytest.approx(p, rel=1e-8)

@@ -1,0 +1,176 @@
+"""The laws of every summary; a new one is covered by its line in the table."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.examples import make_heartbeat, make_record, mixed_profile
+from tidegauge.errors import IncompatibleSummaries, InvalidSummary
+from tidegauge.records import Heartbeat, InferenceRecord
+from tidegauge.summaries import SUMMARIES, Summary
+from tidegauge.summaries.bin_counts import BinCounts
+from tidegauge.summaries.moments import Moments
+from tidegauge.summaries.window_rows import WindowRows
+from tidegauge.summaries.window_summary import MAGIC, WindowSummary, summarise
+
+PROFILE = mixed_profile()
+
+HEIGHTS = st.none() | st.floats(-1e12, 1e12) | st.floats(150.0, 190.0)
+ROWS = st.tuples(HEIGHTS, st.sampled_from(["blue", "green", "red", "pink", None]), st.sampled_from([True, False, None]))
+INCARNATIONS = st.sampled_from(["i-1", "i-2"])
+RECORDS = st.builds(
+    lambda rows, incarnation, status, issues, flags: make_record(
+        features=None if rows is None else [list(row) for row in rows],
+        incarnation=incarnation,
+        status=status,
+        issues=issues,
+        outlier=flags[: len(rows or [])],
+    ),
+    st.none() | st.lists(ROWS, max_size=3),
+    INCARNATIONS,
+    st.sampled_from([200, 404, 503]),
+    st.dictionaries(st.sampled_from(["wrong_type", "non_finite"]), st.integers(0, 5)),
+    st.lists(st.booleans(), min_size=3, max_size=3),
+)
+BEATS = st.builds(
+    lambda second, incarnation, final: make_heartbeat(
+        time_ms=1_700_000_000_000 + 1000 * second, seq=7 * second, incarnation=incarnation, final=final
+    ),
+    st.integers(0, 5),
+    INCARNATIONS,
+    st.booleans(),
+)
+BATCHES = st.tuples(st.lists(RECORDS, max_size=5), st.lists(BEATS, max_size=3))
+
+Batch = tuple[list[InferenceRecord], list[Heartbeat]]
+
+
+def of(kind: type[Summary], *batches: Batch) -> Any:
+    records = [record for batch in batches for record in batch[0]]
+    beats = [beat for batch in batches for beat in batch[1]]
+    return kind.of(WindowRows.of(records, beats, PROFILE))
+
+
+def same(left: Any, right: Any) -> bool:
+    """Exact, but for the sums of Moments, which are equal to 1e-9 relative."""
+    if isinstance(left, Moments):
+        size = np.maximum(np.abs(left.low), np.abs(left.high))
+        size = np.where(np.isfinite(size), size, 0.0)
+        return (
+            all(
+                np.array_equal(getattr(left, name), getattr(right, name))
+                for name in ("count", "missing", "low", "high")
+            )
+            and bool((np.abs(left.mean - right.mean) <= 1e-9 * size).all())
+            and bool((np.abs(left.m2 - right.m2) <= 1e-9 * np.maximum(left.m2, 1e-6 * size**2)).all())
+        )
+    if isinstance(left, Mapping):
+        return set(left) == set(right) and all(same(left[name], right[name]) for name in left)
+    if dataclasses.is_dataclass(left) and not isinstance(left, type):
+        fields = dataclasses.fields(left)
+        return type(left) is type(right) and all(same(getattr(left, f.name), getattr(right, f.name)) for f in fields)
+    return bool(np.array_equal(left, right)) if isinstance(left, np.ndarray) else bool(left == right)
+
+
+@given(a=BATCHES, b=BATCHES)
+def test_the_summary_of_the_whole_is_the_merge_of_the_parts(a: Batch, b: Batch) -> None:
+    for kind in SUMMARIES.values():
+        assert same(of(kind, a, b), of(kind, a).merge(of(kind, b)))
+
+
+@given(a=BATCHES, b=BATCHES)
+def test_the_order_of_merging_two_does_not_matter(a: Batch, b: Batch) -> None:
+    for kind in SUMMARIES.values():
+        assert same(of(kind, a).merge(of(kind, b)), of(kind, b).merge(of(kind, a)))
+
+
+@given(a=BATCHES, b=BATCHES, c=BATCHES)
+def test_the_grouping_of_three_does_not_matter(a: Batch, b: Batch, c: Batch) -> None:
+    for kind in SUMMARIES.values():
+        x, y, z = (of(kind, batch) for batch in (a, b, c))
+        assert same(x.merge(y).merge(z), x.merge(y.merge(z)))
+
+
+@given(a=BATCHES)
+def test_an_empty_summary_changes_nothing(a: Batch) -> None:
+    for kind in SUMMARIES.values():
+        summary, empty = of(kind, a), of(kind)
+        assert same(summary.merge(empty), summary)
+        assert same(empty.merge(summary), summary)
+
+
+@given(a=BATCHES, b=BATCHES)
+def test_merging_changes_neither_side(a: Batch, b: Batch) -> None:
+    for kind in SUMMARIES.values():
+        left, right = of(kind, a), of(kind, b)
+        before = json.dumps([left.to_state(), right.to_state()])
+        left.merge(right)
+        assert json.dumps([left.to_state(), right.to_state()]) == before
+
+
+@given(a=BATCHES)
+def test_a_summary_survives_its_state(a: Batch) -> None:
+    for kind in SUMMARIES.values():
+        summary = of(kind, a)
+        again = kind.from_state(json.loads(json.dumps(summary.to_state())))
+        assert same(again, summary)
+        assert json.dumps(again.to_state()) == json.dumps(summary.to_state())
+
+
+@given(a=BATCHES, b=BATCHES)
+def test_a_window_summary_obeys_the_laws_of_its_parts(a: Batch, b: Batch) -> None:
+    left, right = summarise(*a, PROFILE), summarise(*b, PROFILE)
+    merged = WindowSummary.decode(left.encode()).merge(WindowSummary.decode(right.encode()))
+    whole = summarise(a[0] + b[0], a[1] + b[1], PROFILE)
+    assert same(merged, whole)
+    assert WindowSummary.decode(whole.encode()).encode() == whole.encode()
+
+
+def test_every_summary_is_a_field_of_the_window_summary() -> None:
+    assert [field.name for field in dataclasses.fields(WindowSummary)] == list(SUMMARIES)
+
+
+def test_summaries_of_other_bins_have_no_merge() -> None:
+    with pytest.raises(IncompatibleSummaries, match=r"bins differs \(\(0, 3\) != \(0, 4\)\)"):
+        BinCounts(np.zeros(3, int), (0, 3)).merge(BinCounts(np.zeros(4, int), (0, 4)))
+
+
+@pytest.mark.parametrize("kind", [Moments, BinCounts])
+def test_summaries_of_other_features_have_no_merge(kind: type[Summary]) -> None:
+    narrow = of(kind)
+    state = {name: values[:-1] for name, values in narrow.to_state().items()}
+    with pytest.raises(IncompatibleSummaries):
+        narrow.merge(kind.from_state(state))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"tgs2{}", id="version-to-come"),
+        pytest.param(MAGIC, id="nothing-after-the-magic"),
+        pytest.param(MAGIC + b"{", id="cut-off"),
+        pytest.param(MAGIC + b"[]", id="list"),
+        pytest.param(MAGIC + b"{}", id="no-parts"),
+        pytest.param(MAGIC + b'{"requests":[],"moments":{},"bins":{},"account":{}}', id="empty-parts"),
+    ],
+)
+def test_bytes_that_are_no_summary_are_refused(data: bytes) -> None:
+    with pytest.raises(InvalidSummary):
+        WindowSummary.decode(data)
+
+
+@pytest.mark.parametrize("part", SUMMARIES)
+@pytest.mark.parametrize("state", [None, 5, [], [1], "text", {"surplus": 1}], ids=repr)
+def test_a_part_of_another_shape_is_refused(part: str, state: object) -> None:
+    document = json.loads(summarise([], [], PROFILE).encode()[len(MAGIC) :]) | {part: state}
+    with pytest.raises(InvalidSummary):
+        WindowSummary.decode(MAGIC + json.dumps(document).encode())
