@@ -172,13 +172,6 @@ NUMBERS = b"a,b\n" + b"".join(b"%d,%d\n" % (n, n * n % 17) for n in range(300))
             id="free-text",
         ),
         pytest.param(pa.table({"a": [[1, 2]] * 300}), "data.parquet", (), "column a is of type list", id="lists"),
-        pytest.param(
-            pa.table({"a": pa.array([1.5, 2.5] * 150).dictionary_encode()}),
-            "data.parquet",
-            (),
-            "column a is of type dictionary",
-            id="coded-numbers",
-        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_with_exit_code_2(
