@@ -42,12 +42,14 @@ def test_v2_tensors_get_a_tensor_and_the_models_version(predictor: Part) -> None
     assert document["outputs"][0]["shape"] == [1]
 
 
-def test_a_body_without_content_type_is_read_as_json(predictor: Part) -> None:
-    url = f"{predictor.url}/v1/models/shuttle:predict"
+def test_a_body_sent_by_a_bare_curl_is_read_as_json(predictor: Part) -> None:
+    def answer(body: bytes) -> httpx.Response:
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        return httpx.post(f"{predictor.url}/v1/models/shuttle:predict", content=body, headers=headers)
 
-    assert httpx.post(url, content=b'{"instances": [[50, 21, 77, 0, 28, 0, 27, 48, 22]]}').status_code == 200
-    assert "not JSON" in httpx.post(url, content=b"{").json()["error"]
-    assert "expected a JSON object" in httpx.post(url, content=b"[]").json()["error"]
+    assert answer(b'{"instances": [[50, 21, 77, 0, 28, 0, 27, 48, 22]]}').status_code == 200
+    assert "the body is not JSON" in answer(b"{").json()["error"]
+    assert "expected a JSON object" in answer(b"[]").json()["error"]
 
 
 @pytest.mark.parametrize("instances", [[["x"] * 9], [[1.0]], []], ids=["text", "too narrow", "none"])
