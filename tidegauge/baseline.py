@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tidegauge.binning import Counts, Edges, count_bins, cut_edges
 from tidegauge.errors import InvalidBaseline
 from tidegauge.features import FeatureSchema, Matrix
-from tidegauge.scoring import DETECTORS, Detector
+from tidegauge.scoring import DETECTORS, Detector, score_rows
 from tidegauge.scoring.calibration import (
     HeldOut,
     Surprise,
@@ -89,8 +89,8 @@ class BaselineProfile:
         _check_data(matrix, schema, known)
         fitting, calibrating = _halves(matrix[~known])
         detectors = {name: kind.fit(fitting, schema) for name, kind in DETECTORS.items()}
-        surprises = {name: Surprise.fit(_scores(detector, fitting)) for name, detector in detectors.items()}
-        held_out = {name: surprises[name](_scores(detector, calibrating)) for name, detector in detectors.items()}
+        surprises = {name: Surprise.fit(score_rows(detector, fitting)[0]) for name, detector in detectors.items()}
+        held_out = {name: surprises[name](score_rows(detector, calibrating)[0]) for name, detector in detectors.items()}
         held_out[COMBINED] = np.max(list(held_out.values()), axis=0)
         return cls(
             schema=schema,
@@ -159,11 +159,6 @@ class BaselineProfile:
             surprises={name: surprise_from_document(item) for name, item in document["surprises"].items()},
             held_out={name: held_out_from_document(item) for name, item in document["held_out"].items()},
         )
-
-
-def _scores(detector: Detector, matrix: Matrix) -> NDArray[np.float64]:
-    columns = np.ascontiguousarray(matrix.T)
-    return np.asarray(np.add.reduce(detector.contributions(columns, np.isnan(columns)), axis=0))
 
 
 def _check_data(matrix: Matrix, schema: FeatureSchema, known: NDArray[np.bool_]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
@@ -27,6 +28,21 @@ class Detector(Protocol):
         """columns: (features, rows), C-contiguous, at least 2 rows. missing: as above. Gives (features, rows)."""
 
     def to_document(self) -> dict[str, object]: ...
+
+
+def score_rows(detector: Detector, matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scores (rows,) and contributions (rows, features) for float64 (rows, features), NaN = missing."""
+    columns = np.ascontiguousarray(matrix.T)
+    gaps = np.isnan(columns)
+    missing = gaps if gaps.any() else None
+    if columns.shape[1] == 1:
+        row = None if missing is None else missing[:, 0]
+        contributions = detector.contributions_of_row(columns[:, 0], row)[:, None]
+    else:
+        contributions = detector.contributions(columns, missing)
+    # Feature after feature, as a single row's are added: one column would be summed pairwise.
+    scores = functools.reduce(np.add, contributions)
+    return scores, np.ascontiguousarray(contributions.T)
 
 
 class DetectorKind(Protocol):

@@ -9,6 +9,7 @@ from scipy.stats import spearmanr
 
 from tests.support.examples import numeric_schema
 from tidegauge.features import FeatureSchema, FeatureSpec, Matrix
+from tidegauge.scoring import score_rows
 from tidegauge.scoring.tail import KNOTS, TailDetector
 
 Array = NDArray[np.float64]
@@ -45,7 +46,7 @@ def test_with_all_values_as_knots_the_score_is_the_formula(make: object) -> None
     beyond = np.vstack([reference.min(axis=0) - 1, reference.max(axis=0) + 1])
     between = (reference[:50] + reference[50:100]) / 2
     rows = np.vstack([reference[:80], beyond, between])
-    scores, contributions = TailDetector.fit(reference, numeric_schema(2)).score(rows)
+    scores, contributions = score_rows(TailDetector.fit(reference, numeric_schema(2)), rows)
     expected = brute_force(reference, rows)
     np.testing.assert_allclose(contributions, expected, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(scores, expected.sum(axis=1), rtol=1e-12)
@@ -56,7 +57,7 @@ def test_with_fewer_knots_than_values_the_ranking_stays(make: object) -> None:
     rng = np.random.default_rng(2)
     reference = np.column_stack([make(rng, 10_000), make(rng, 10_000)])  # type: ignore[operator]
     rows = np.column_stack([make(rng, 300), make(rng, 300)])  # type: ignore[operator]
-    scores = TailDetector.fit(reference, numeric_schema(2)).score(rows)[0]
+    scores = score_rows(TailDetector.fit(reference, numeric_schema(2)), rows)[0]
     assert spearmanr(scores, brute_force(reference, rows).sum(axis=1)).statistic > 0.999
 
 
@@ -77,9 +78,9 @@ def test_a_missing_value_counts_by_its_rarity_and_leaves_the_other_contributions
     for feature, missing in enumerate((0, 100, 0)):
         holed = whole.copy()
         holed[0, feature] = np.nan
-        contributions = detector.score(holed)[1][0]
+        contributions = score_rows(detector, holed)[1][0]
         others = [other for other in range(3) if other != feature]
-        np.testing.assert_array_equal(contributions[others], detector.score(whole)[1][0][others])
+        np.testing.assert_array_equal(contributions[others], score_rows(detector, whole)[1][0][others])
         assert contributions[feature] == pytest.approx(-np.log((missing + 1) / 1001))
 
 
@@ -87,7 +88,7 @@ def test_a_value_other_than_a_constants_is_as_surprising_as_can_be() -> None:
     reference = np.random.default_rng(5).normal(size=(500, 2))
     reference[:, 1] = 0.1
     rows = np.array([[0.0, 0.1], [0.0, 0.2], [0.0, 0.0]])
-    assert TailDetector.fit(reference, numeric_schema(2)).score(rows)[1][:, 1].tolist() == [
+    assert score_rows(TailDetector.fit(reference, numeric_schema(2)), rows)[1][:, 1].tolist() == [
         0.0,
         pytest.approx(np.log(501)),
         pytest.approx(np.log(501)),
@@ -97,11 +98,11 @@ def test_a_value_other_than_a_constants_is_as_surprising_as_can_be() -> None:
 def test_a_category_counts_by_how_rare_it_and_rarer_ones_are() -> None:
     schema = FeatureSchema((FeatureSpec("colour", "categorical", ("blue", "green", "red")),))
     codes = np.repeat([0.0, 1.0, 2.0], [600, 300, 100])[:, None]
-    contributions = TailDetector.fit(codes, schema).score(np.array([[0.0], [1.0], [2.0], [-1.0]]))[1][:, 0]
+    contributions = score_rows(TailDetector.fit(codes, schema), np.array([[0.0], [1.0], [2.0], [-1.0]]))[1][:, 0]
     np.testing.assert_allclose(contributions, -np.log(np.array([1001, 401, 101, 1]) / 1001), rtol=1e-12)
 
 
 def test_equally_frequent_categories_count_alike() -> None:
     schema = FeatureSchema((FeatureSpec("c", "categorical", ("a", "b")),))
     detector = TailDetector.fit(np.repeat([0.0, 1.0], 50)[:, None], schema)
-    assert detector.score(np.array([[0.0], [1.0]]))[0].tolist() == [0.0, 0.0]
+    assert score_rows(detector, np.array([[0.0], [1.0]]))[0].tolist() == [0.0, 0.0]
