@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tidegauge.features import CoercedRows, FeatureSchema, coerce_columns, coerce_rows
-from tidegauge.scoring.scorer import ScoredRows, Scorer
+from tidegauge.scoring.scorer import ScoredRow, ScoredRows, Scorer
 from transformer.parse import Rows, Unreadable, read_request
 from transformer.served import Scored, ServedRequest
 
@@ -78,15 +78,17 @@ class BatchScorer:
         return coerced
 
     def _score(self, batch: list[tuple[ServedRequest, CoercedRows]]) -> None:
-        if len(batch) == 1:
+        if len(batch) == 1 and len(batch[0][1].matrix) == 1:
             request, coerced = batch[0]
-            request.scored = _rows_of(self._scorer.score(coerced.matrix), 0, coerced)
+            request.scored = _row_of(self._scorer.score_row(coerced.matrix[0].tolist()), coerced)
             return
         scored = self._scorer.score(np.concatenate([coerced.matrix for _, coerced in batch]))
+        top = scored.top
         start = 0
         for request, coerced in batch:
-            request.scored = _rows_of(scored, start, coerced)
-            start += len(coerced.matrix)
+            part = slice(start, start + len(coerced.matrix))
+            request.scored = _rows_of(scored, top, part, coerced)
+            start = part.stop
 
     def _score_alone(self, entry: tuple[ServedRequest, CoercedRows]) -> None:
         try:
@@ -100,12 +102,21 @@ class BatchScorer:
         _log.debug("scoring_failed id=%s", request.id, exc_info=True)
 
 
-def _rows_of(scored: ScoredRows, start: int, coerced: CoercedRows) -> Scored:
-    part = slice(start, start + len(coerced.matrix))
+def _row_of(scored: ScoredRow, coerced: CoercedRows) -> Scored:
+    return Scored(
+        matrix=coerced.matrix,
+        scores={name: [score] for name, score in scored.scores.items()},
+        p_values={name: [p_value] for name, p_value in scored.p_values.items()},
+        outlier=[scored.outlier],
+        top=[scored.top],
+    )
+
+
+def _rows_of(scored: ScoredRows, top: list[list[tuple[str, float]]], part: slice, coerced: CoercedRows) -> Scored:
     return Scored(
         matrix=coerced.matrix,
         scores={name: values[part].tolist() for name, values in scored.scores.items()},
         p_values={name: values[part].tolist() for name, values in scored.p_values.items()},
         outlier=scored.outlier[part].tolist(),
-        top=scored.top[part],
+        top=top[part],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 
 from tidegauge.baseline import BaselineProfile
 from tidegauge.records import Heartbeat, InferenceRecord, decode
-from tidegauge.scoring.scorer import ScoredRows, Scorer
+from tidegauge.scoring.scorer import ScoredRow, ScoredRows, Scorer
 from transformer.capture import EventClock, Ledger
 from transformer.enrich import Identity
 from transformer.metrics import Metrics
@@ -189,6 +189,11 @@ class FailsOnNegatives:
         if (matrix[:, 0] < 0).any():
             raise RuntimeError("a fault")
         return self._scorer.score(matrix)
+
+    def score_row(self, values: Sequence[float]) -> ScoredRow:
+        if values[0] < 0:
+            raise RuntimeError("a fault")
+        return self._scorer.score_row(values)
 
 
 def test_a_fault_in_scoring_stays_with_the_request_that_causes_it(

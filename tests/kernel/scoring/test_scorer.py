@@ -26,9 +26,10 @@ def test_every_row_has_a_score_and_a_p_value_of_each_detector_and_a_verdict(dete
     np.testing.assert_array_equal(scored.outlier, scored.p_values["combined"] <= 0.01)
 
 
-def test_results_of_a_row_do_not_depend_on_the_rows_beside_it() -> None:
+@pytest.mark.parametrize("size", [2, 24, 25, 48, 49, 300])
+def test_results_of_a_row_do_not_depend_on_the_rows_beside_it(size: int) -> None:
     scorer = Scorer(PROFILE, false_alarm_rate=0.01)
-    rows = mixed_rows(60, seed=3)
+    rows = mixed_rows(size, seed=3)
     together = scorer.score(rows)
     for position in range(len(rows)):
         alone = scorer.score(rows[position : position + 1])
