@@ -35,7 +35,7 @@ SAMPLES = hnp.arrays(
 
 def truth(sample: Array, values: Array) -> Array:
     """(1 + how many of the sample are >= the value) / (n + 1)"""
-    return (1.0 + (sample[None, :] >= values[:, None]).sum(axis=1)) / (len(sample) + 1.0)
+    return np.asarray((1.0 + (sample[None, :] >= values[:, None]).sum(axis=1)) / (len(sample) + 1.0))
 
 
 @given(sample=SAMPLES)
