@@ -37,9 +37,7 @@ def catalogue(*names: str) -> Catalogue:
     for name in names or ("doors",):
         document = monitor_document(windows={"duration": "5s", "slide": "5s", "watermark": "2s", "minCount": 100})
         monitors[name] = parse_monitor(document | {"metadata": {"name": name}})
-    return Catalogue(
-        monitors, dict.fromkeys(monitors, profile().content_id), {profile().content_id: profile().dump()}
-    )
+    return Catalogue(monitors, dict.fromkeys(monitors, profile().content_id), {profile().content_id: profile().dump()})
 
 
 def record(at_ms: int, **changes: Any) -> InferenceRecord:
