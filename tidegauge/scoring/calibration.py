@@ -13,6 +13,7 @@ p-value of the largest surprise: a fault that only one detector sees is not dilu
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -69,7 +70,8 @@ class ParetoTail:
 
     def surprise(self, values: Array) -> Array:
         """-log P(X > x | X > threshold), in nats; 0 up to the threshold."""
-        excess = np.maximum(values - self.threshold, 0.0) / self.scale
+        with np.errstate(over="ignore"):
+            excess = np.minimum(np.maximum(values - self.threshold, 0.0) / self.scale, sys.float_info.max)
         return excess if self.shape < 1e-9 else np.asarray(np.log1p(self.shape * excess) / self.shape)
 
     def survival(self, values: Array) -> Array:

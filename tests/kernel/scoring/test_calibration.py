@@ -166,6 +166,11 @@ def test_the_surprise_of_exponential_scores_is_the_score() -> None:
     np.testing.assert_allclose(mapped, [1.0, 3.0, 7.0, 10.0], rtol=0.2)
 
 
+def test_a_score_beyond_all_measure_has_a_finite_surprise() -> None:
+    narrow = Surprise.fit(np.linspace(0.0, 1e-9, 50))
+    assert np.isfinite(narrow(np.array([1e300]))).all()
+
+
 def test_scores_without_a_tail_are_told_apart_all_the_same() -> None:
     surprise = Surprise.fit(np.ones(200))
     assert surprise.tail is None
