@@ -218,11 +218,12 @@ class App:
             if message["type"] != "http.request":
                 raise _Unread(499, "the client closed the connection")
             chunk: bytes = message["body"]
-            if not message["more_body"] and not chunks:
-                return chunk
+            # Also for a first and only one: a chunked body announces no length, and may come as one piece.
             size += len(chunk)
             if size > self._max_body_bytes:
                 raise _Unread(413, self._too_long)
+            if not message["more_body"] and not chunks:
+                return chunk
             chunks.append(chunk)
             if not message["more_body"]:
                 return b"".join(chunks)

@@ -96,7 +96,8 @@ class Recorder:
         now_ms = self._clock.now_ms()
         self._ledger.tick(now_ms)
         self._publish_heartbeats()
-        self._publish_heartbeat(Boundary(now_ms, self._ledger.seq), final=True)
+        # It counts what arrived before its time, and something may have arrived in this very millisecond.
+        self._publish_heartbeat(Boundary(now_ms + 1, self._ledger.seq), final=True)
         if await self._destination.flush(min(timeout_s, 2.0)):
             self._destination.give_up()
         account = self._ledger.account()

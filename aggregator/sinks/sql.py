@@ -99,12 +99,16 @@ class SqlStore:
         self._engine.dispose()
 
     def _upsert(self, connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        if not rows:
-            return
-        insert = _INSERT[self._engine.dialect.name](table)
-        replaced = {column.name: insert.excluded[column.name] for column in table.columns if not column.primary_key}
-        statement = insert.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=replaced)
-        connection.execute(statement, list(rows))
+        if rows:
+            connection.execute(upsert(self._engine.dialect.name, table), list(rows))
+
+
+def upsert(dialect: str, table: sa.Table) -> sa.Insert:
+    """Inserts a row, or replaces the one with the same primary key."""
+    insert = _INSERT[dialect](table)
+    replaced = {column.name: insert.excluded[column.name] for column in table.columns if not column.primary_key}
+    statement: sa.Insert = insert.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=replaced)
+    return statement
 
 
 def _let_readers_in(connection: DBAPIConnection, _record: object) -> None:

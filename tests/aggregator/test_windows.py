@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -140,7 +141,7 @@ def test_any_order_within_the_watermark_and_any_cut_into_batches_gives_the_repor
     arrived = [message for message, _ in arrivals]
     stream = Stream()
     bounds = [0, *sorted(cuts), len(arrived)]
-    for begin, end in zip(bounds, bounds[1:], strict=False):
+    for begin, end in itertools.pairwise(bounds):
         stream.take(arrived[begin:end])
     stream.take([END])
     assert not stream.late

@@ -127,7 +127,7 @@ def test_columns_never_raise_and_are_as_long_as_the_longest(columns: dict[str, l
 
 
 def test_columns_and_rows_give_the_same_matrix() -> None:
-    columns = {"open": [True, False], "colour": ["red", "pink"], "height": [1.5, None]}
+    columns: dict[str, list[Any]] = {"open": [True, False], "colour": ["red", "pink"], "height": [1.5, None]}
     rows = [[1.5, "red", True], [None, "pink", False]]
     np.testing.assert_array_equal(coerce_columns(columns, SCHEMA).matrix, coerce_rows(rows, SCHEMA).matrix)
     assert coerce_columns(columns, SCHEMA).issues == coerce_rows(rows, SCHEMA).issues

@@ -25,7 +25,7 @@ def survival(x: float, df: int) -> float:
 
 def noncentral_survival(x: float, df: int, noncentrality: float) -> float:
     """P(chi2'_df(noncentrality) >= x): the Poisson mixture of central tails with df, df + 2, df + 4 ... degrees."""
-    if x <= 0:
+    if x / 2 <= 0:  # half of the smallest double is 0, too
         return 1.0
     mean = noncentrality / 2
     spread = _WIDTH * math.sqrt(mean) + 40 if mean else 0

@@ -14,6 +14,7 @@ p-value of the largest surprise: a fault that only one detector sees is not dilu
 from __future__ import annotations
 
 import math
+import sys
 from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -71,7 +72,7 @@ class ParetoTail:
 
     def surprise(self, value: float) -> float:
         """-log P(X > x | X > threshold), in nats; 0 up to the threshold."""
-        excess = max(value - self.threshold, 0.0) / self.scale
+        excess = min(max(value - self.threshold, 0.0) / self.scale, sys.float_info.max)
         return excess if self.shape < 1e-9 else math.log1p(self.shape * excess) / self.shape
 
     def survival(self, value: float) -> float:

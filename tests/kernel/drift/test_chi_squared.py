@@ -46,7 +46,7 @@ def test_the_far_tail_is_the_poisson_mixture_summed_without_a_limit(
     assert noncentral_survival(x, df, noncentrality) == pytest.approx(expected, rel=1e-8)
 
 
-@pytest.mark.parametrize("x", [0.0, -5.0])
+@pytest.mark.parametrize("x", [5e-324, 0.0, -5.0])
 def test_at_nothing_and_below_the_tail_is_all(x: float) -> None:
     assert noncentral_survival(x, 4, 3.0) == 1.0
 

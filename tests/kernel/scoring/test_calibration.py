@@ -35,7 +35,7 @@ SAMPLES = hnp.arrays(
 
 def truth(sample: Array, values: Array) -> Array:
     """(1 + how many of the sample are >= the value) / (n + 1)"""
-    return (1.0 + (sample[None, :] >= values[:, None]).sum(axis=1)) / (len(sample) + 1.0)
+    return np.asarray((1.0 + (sample[None, :] >= values[:, None]).sum(axis=1)) / (len(sample) + 1.0))
 
 
 @given(sample=SAMPLES)
@@ -166,6 +166,11 @@ def test_the_surprise_of_exponential_scores_is_the_score() -> None:
         [Surprise.fit(rng.exponential(size=500))(np.array([1.0, 3.0, 7.0, 10.0])) for _ in range(60)], axis=0
     )
     np.testing.assert_allclose(mapped, [1.0, 3.0, 7.0, 10.0], rtol=0.2)
+
+
+def test_a_score_beyond_all_measure_has_a_finite_surprise() -> None:
+    narrow = Surprise.fit(np.linspace(0.0, 1e-9, 50))
+    assert np.isfinite(narrow(np.array([1e300]))).all()
 
 
 def test_scores_without_a_tail_are_told_apart_all_the_same() -> None:

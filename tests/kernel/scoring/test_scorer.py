@@ -21,8 +21,9 @@ def test_every_row_has_a_score_and_a_p_value_of_each_detector_and_a_verdict(dete
     names = set(detectors or DETECTORS)
     assert set(scored.scores) == names
     assert set(scored.p_values) == names | {"combined"}
-    for values in (*scored.scores.values(), *scored.p_values.values(), scored.outlier, scored.top):
-        assert len(values) == 40
+    for values in (*scored.scores.values(), *scored.p_values.values(), scored.outlier):
+        assert values.shape == (40,)
+    assert len(scored.top) == 40
     np.testing.assert_array_equal(scored.outlier, scored.p_values["combined"] <= 0.01)
 
 

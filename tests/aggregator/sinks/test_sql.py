@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from aggregator.errors import StartError
+from aggregator.sinks.sql import REPORTS, SqlStore, upsert
+from tests.aggregator.doors import catalogue, profile, traffic, window_key
+from tidegauge.records import Heartbeat, InferenceRecord
+from tidegauge.summaries.window_summary import summarise
+from tidegauge.verdict import judge
+
+
+def report(start_ms: int = 0, *, revision: int = 0, seconds: int = 5) -> bytes:
+    messages = traffic(seconds)
+    records = [message for message in messages if isinstance(message, InferenceRecord)]
+    beats = [message for message in messages if isinstance(message, Heartbeat)]
+    return judge(
+        monitor=catalogue().monitors["doors"],
+        profile=profile(),
+        version="1",
+        window=window_key(start_ms).window,
+        summary=summarise(records, beats, profile()),
+        revision=revision,
+    ).encode()
+
+
+def query(path: Path, statement: str) -> list[Any]:
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute(statement).fetchall()
+    connection.close()
+    return rows
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "reports.db"
+
+
+@pytest.fixture
+def store(path: Path) -> SqlStore:
+    return SqlStore.open(f"sqlite:///{path}")
+
+
+def test_a_report_is_one_row_and_one_row_for_each_feature(store: SqlStore, path: Path) -> None:
+    written = report()
+    store.write([written])
+    columns = (
+        "monitor, version, window_end_ms - window_start_ms, revision, drifted, requests, rows, seen, served, share"
+    )
+    assert query(path, f"SELECT {columns} FROM reports") == [("doors", "1", 5_000, 0, 1, 100, 100, 100, 100, 1.0)]
+    assert query(path, "SELECT feature FROM report_features ORDER BY feature") == [("colour",), ("height",), ("open",)]
+    ((document,),) = query(path, "SELECT document FROM reports")
+    assert orjson.loads(document) == orjson.loads(written)
+
+
+def test_writing_a_micro_batch_twice_is_writing_it_once(store: SqlStore, path: Path) -> None:
+    reports = [report(0), report(5_000)]
+    store.write(reports)
+    before = query(path, "SELECT * FROM reports") + query(path, "SELECT * FROM report_features")
+    store.write(reports)
+    assert query(path, "SELECT * FROM reports") + query(path, "SELECT * FROM report_features") == before
+
+
+def test_a_report_that_is_written_again_replaces_its_rows(store: SqlStore, path: Path) -> None:
+    store.write([report(seconds=2)])
+    store.write([report(seconds=5)])
+    assert query(path, "SELECT requests FROM reports") == [(100,)]
+    ((statistics,),) = query(path, "SELECT statistics FROM report_features WHERE feature = 'open'")
+    assert orjson.loads(statistics)["count"] == 100
+
+
+def test_a_revision_stands_beside_what_it_corrects(store: SqlStore, path: Path) -> None:
+    store.write([report(), report(revision=1)])
+    assert query(path, "SELECT revision FROM reports ORDER BY revision") == [(0,), (1,)]
+
+
+def test_a_micro_batch_that_fails_leaves_nothing_behind(store: SqlStore, path: Path) -> None:
+    broken = orjson.dumps(orjson.loads(report(5_000)) | {"model": None})
+    with pytest.raises(sa.exc.IntegrityError):
+        store.write([report(0), broken])
+    assert query(path, "SELECT * FROM reports") == []
+
+
+def test_a_reader_does_not_wait_for_a_writer(store: SqlStore, path: Path) -> None:
+    assert query(path, "PRAGMA journal_mode") == [("wal",)]
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("reports.db", "expected a URL"),
+        ("mysql://localhost/reports", "expected sqlite or postgresql, got mysql"),
+        ("sqlite:////nowhere/at/all/reports.db", "cannot be opened: unable to open database file"),
+        ("postgresql+nothing://user:secret@localhost/reports", "nothing"),
+    ],
+    ids=["path", "mysql", "directory", "driver"],
+)
+def test_a_store_that_cannot_be_used_is_named_with_the_reason(url: str, problem: str) -> None:
+    with pytest.raises(StartError) as raised:
+        SqlStore.open(url)
+    assert problem in str(raised.value)
+    assert "secret" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_postgresql_gets_an_upsert_by_the_reports_key() -> None:
+    statement = str(upsert("postgresql", REPORTS).compile(dialect=postgresql.dialect()))
+    assert (
+        "ON CONFLICT (monitor, version, baseline, window_start_ms, window_duration_ms, revision) DO UPDATE" in statement
+    )

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from aggregator.evaluate import DRIFT, LATE, REPORT, Output, outputs_of, tally
+from aggregator.windows import Closed, Late, Progress, Step
+from tests.aggregator.doors import catalogue, profile, traffic, window_key
+from tests.support.schemas import validate
+from tidegauge.records import InferenceRecord
+from tidegauge.summaries.window_summary import summarise
+
+
+def step(**changes: Any) -> Step:
+    records = [message for message in traffic(5) if isinstance(message, InferenceRecord)]
+    return Step(Progress(late_records=7), closed=(Closed(window_key(0), summarise(records, [], profile())),), **changes)
+
+
+def outputs(monitor: str = "doors", **changes: Any) -> list[tuple[Output, dict[str, Any]]]:
+    return [(output, orjson.loads(output.value)) for output in outputs_of(step(**changes), monitor, catalogue())]
+
+
+def test_a_closed_window_gives_a_report_and_a_drift_verdict_under_one_key() -> None:
+    (report, document), (drift, _verdict) = outputs()
+    assert (report.kind, report.topic, drift.kind, drift.topic) == (
+        REPORT,
+        "tidegauge.statistics",
+        DRIFT,
+        "tidegauge.drift",
+    )
+    assert report.key == drift.key
+    validate("window-report.v1", document)
+
+
+def test_the_drift_verdict_is_the_report_without_its_statistics() -> None:
+    (_, document), (_, verdict) = outputs()
+    for feature in document["features"]:
+        del feature["statistics"]
+    assert verdict == document | {"kind": "drift"}
+
+
+def test_late_rows_give_an_account_in_the_dead_letters_with_a_key_of_its_own_each_time() -> None:
+    *_, (late, document) = outputs(late=(Late(window_key(0), 3),))
+    assert (late.kind, late.topic) == (LATE, "tidegauge.dead-letter")
+    assert late.key.endswith("/late/7")
+    assert {name: document[name] for name in ("kind", "reason", "monitor", "records", "late_records_ever")} == {
+        "kind": "late",
+        "reason": "late",
+        "monitor": "doors",
+        "records": 3,
+        "late_records_ever": 7,
+    }
+
+
+def test_a_window_whose_monitor_is_gone_is_accounted_for() -> None:
+    ((output, document),) = outputs(monitor="gates")
+    assert output.topic == "tidegauge.dead-letter"
+    assert (document["kind"], document["reason"], document["records"]) == (
+        "dead_letter",
+        "window_without_baseline",
+        100,
+    )
+
+
+def test_a_tally_stays_in_the_log() -> None:
+    assert list(tally({"not_json": 2})) == [Output("tally", None, "not_json", b'{"reason":"not_json","count":2}')]

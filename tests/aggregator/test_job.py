@@ -1,0 +1,226 @@
+"""The whole query on a real Spark session, with files for a topic: one file is one micro-batch."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
+
+from aggregator.job import Sinks, start
+from aggregator.sinks.sql import SqlStore
+from tests.aggregator.doors import START_MS, Message, arrow, catalogue, encode, heartbeat, record, traffic
+from tests.support.waiting import wait_until
+
+COLUMNS = "topic string, partition int, offset bigint, value binary"
+
+TRAFFIC = traffic(12)
+END = heartbeat(20_000)
+
+
+class Topic:
+    """A directory of parquet files, which Spark reads in the order in which they were appended."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.directory.mkdir()
+        self.files = 0
+        self._offset = 0
+
+    def append(self, messages: Sequence[Message | bytes]) -> None:
+        values = [message if isinstance(message, bytes) else encode(message) for message in messages]
+        batch = arrow(values, first_offset=self._offset)
+        self._offset += len(values)
+        self.files += 1
+        unseen = self.directory / f".{self.files}.parquet"
+        pyarrow.parquet.write_table(pa.Table.from_batches([batch]), unseen)
+        os.utime(unseen, (self.files, self.files))
+        unseen.rename(self.directory / f"{self.files:04}.parquet")
+
+
+class Published:
+    """Takes the place of Kafka: keeps what was sent, and can refuse as a broker that is down does."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str, dict[str, Any]]] = []
+        self.refuse_after = 1_000
+
+    def __call__(self, outputs: DataFrame) -> None:
+        rows = outputs.select("topic", "key", "value").collect()
+        if len(self.sent) + len(rows) > self.refuse_after:
+            raise ConnectionError("the broker is down")
+        self.sent += [(row.topic, row.key, orjson.loads(bytes(row.value))) for row in rows]
+
+    def documents(self, topic: str) -> list[dict[str, Any]]:
+        return [document for name, _, document in self.sent if name == topic]
+
+
+class Job:
+    def __init__(self, spark: SparkSession, directory: Path) -> None:
+        self._spark = spark
+        self._directory = directory
+        self.topic = Topic(directory / "topic")
+        self.published = Published()
+        self.stopping = threading.Event()
+        self._store = SqlStore.open(f"sqlite:///{directory}/reports.db")
+
+    def run(self, until: Callable[[], bool] | None = None) -> None:
+        """
+        Until everything appended is processed, or the condition holds; then a stop in good order. Raises
+        StreamingQueryException when the query ends by itself.
+        """
+        query = self._start()
+        condition = until or (lambda: self._has_read_all(query))
+        try:
+            wait_until(lambda: condition() or not query.isActive, within_s=120, what="the query to get there")
+            if not query.isActive:
+                query.awaitTermination()
+            self.stopping.set()
+            wait_until(lambda: not query.isActive, within_s=60, what="the query to stop")
+        finally:
+            query.stop()
+            self.stopping.clear()
+
+    def _start(self) -> StreamingQuery:
+        reader = self._spark.readStream.schema(COLUMNS).option("maxFilesPerTrigger", 1)
+        return start(
+            reader.parquet(str(self.topic.directory)),
+            catalogue("doors", "gates"),
+            Sinks(self.published, self._store),
+            checkpoint=self._directory / "checkpoint",
+            trigger={"processingTime": "0 seconds"},
+            stopping=self.stopping,
+        )
+
+    def _has_read_all(self, query: StreamingQuery) -> bool:
+        progress = query.lastProgress
+        return progress is not None and f'"logOffset":{self.topic.files - 1}' in progress.sources[0].endOffset.replace(
+            " ", ""
+        )
+
+    def rows(self, columns: str = "window_start_ms, requests, share", table: str = "reports") -> list[Any]:
+        with sqlite3.connect(self._directory / "reports.db") as connection:
+            rows = connection.execute(f"SELECT {columns} FROM {table} ORDER BY window_start_ms").fetchall()
+        connection.close()
+        return rows
+
+
+WHOLE = [(START_MS, 100, 1.0), (START_MS + 5_000, 100, 1.0), (START_MS + 10_000, 40, 1.0)]
+
+
+@pytest.fixture
+def job(spark: SparkSession, tmp_path: Path) -> Job:
+    return Job(spark, tmp_path)
+
+
+def cut(messages: Sequence[Message], *, into: int) -> list[Sequence[Message]]:
+    size = -(-len(messages) // into)
+    return [messages[begin : begin + size] for begin in range(0, len(messages), size)]
+
+
+def test_records_become_reports_in_the_store_and_on_the_topics(job: Job) -> None:
+    for part in cut(TRAFFIC, into=3):
+        job.topic.append(part)
+    job.topic.append([END])
+    job.run()
+    assert job.rows() == WHOLE
+    assert len(job.rows("feature, window_start_ms", "report_features")) == 3 * len(WHOLE)
+    for topic, kind in (("tidegauge.statistics", "report"), ("tidegauge.drift", "drift")):
+        documents = job.published.documents(topic)
+        assert [(document["kind"], document["window"]["start_ms"]) for document in documents] == [
+            (kind, start_ms) for start_ms, _, _ in WHOLE
+        ]
+
+
+def test_one_monitors_clock_does_not_close_anothers_windows(job: Job) -> None:
+    job.topic.append([record(1_000), record(1_000, monitor="gates"), heartbeat(60_000, monitor="gates")])
+    job.topic.append([record(4_000)])
+    job.run()
+    assert [monitor for monitor, _ in job.rows("monitor, window_start_ms")] == ["gates"]
+
+
+def test_what_cannot_be_used_goes_to_the_dead_letters_and_the_rest_goes_on(job: Job) -> None:
+    job.topic.append([b"{", *TRAFFIC, b"[]"])
+    job.topic.append([END])
+    job.run()
+    assert job.rows() == WHOLE
+    letters = job.published.documents("tidegauge.dead-letter")
+    assert [(letter["reason"], letter["offset"]) for letter in letters] == [
+        ("not_json", 0),
+        ("not_an_object", len(TRAFFIC) + 1),
+    ]
+
+
+def test_a_late_record_is_accounted_for_and_not_folded(job: Job) -> None:
+    job.topic.append([*TRAFFIC, END])
+    job.topic.append([record(1_000)])
+    job.run()
+    assert job.rows() == WHOLE
+    (letter,) = job.published.documents("tidegauge.dead-letter")
+    assert (letter["reason"], letter["records"], letter["window"]["start_ms"]) == ("late", 1, START_MS)
+
+
+def test_after_a_restart_open_windows_go_on_where_they_were(job: Job) -> None:
+    for part in cut([*TRAFFIC, END], into=5):
+        job.topic.append(part)
+        job.run()
+    assert job.rows() == WHOLE
+    assert len(job.published.documents("tidegauge.statistics")) == len(WHOLE)
+
+
+def test_a_micro_batch_that_was_cut_off_is_delivered_after_the_restart_and_no_window_is_lost_or_doubled(
+    job: Job,
+) -> None:
+    for part in cut(TRAFFIC, into=3):
+        job.topic.append(part)
+    job.topic.append([END])
+    job.published.refuse_after = 2  # the first window's report and verdict
+    with pytest.raises(StreamingQueryException, match="the broker is down"):
+        job.run()
+    assert job.rows() == WHOLE[:1]
+    job.published.refuse_after = 1_000
+    job.run()
+    assert job.rows() == WHOLE
+    keys = [key for topic, key, _ in job.published.sent if topic == "tidegauge.statistics"]
+    assert len(keys) == len(set(keys)) == len(WHOLE)
+
+
+def test_a_store_that_fails_after_kafka_has_taken_the_reports_doubles_none_of_its_own_rows(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.topic.append([*TRAFFIC, END])
+    with monkeypatch.context() as patch, pytest.raises(StreamingQueryException, match="disk full"):
+        patch.setattr(SqlStore, "write", _disk_full)
+        job.run()
+    job.run()
+    assert job.rows() == WHOLE
+
+
+def _disk_full(_store: SqlStore, _reports: object) -> None:
+    raise OSError("disk full")
+
+
+def test_silence_closes_the_last_window(job: Job) -> None:
+    job.topic.append(TRAFFIC[:-1])
+    job.run(until=lambda: job.rows()[-1:] == [(START_MS + 10_000, 40, None)])
+
+
+def test_once_a_stop_is_asked_for_no_micro_batch_is_delivered(job: Job) -> None:
+    job.topic.append([*TRAFFIC, END])
+    job.stopping.set()
+    with pytest.raises(StreamingQueryException, match="asked to stop"):
+        job.run()
+    assert job.rows() == []
+    job.stopping.clear()
+    job.run()
+    assert job.rows() == WHOLE
