@@ -11,7 +11,7 @@ from typing import Final
 from localsystem import topics
 from localsystem.errors import PartFailed
 from localsystem.ports import HOST
-from localsystem.processes import Process, Processes
+from localsystem.processes import Process, Processes, last_telling_line
 
 READY_WITHIN_S: Final = 60.0
 """3 s on an idle machine, 15 s seen on a busy one."""
@@ -65,9 +65,12 @@ def start_broker(
 
 def _format_storage(processes: Processes, java: list[str | Path], properties: Path, directory: Path) -> None:
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    tool: list[str | Path] = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id, "-c", properties]
-    process = processes.start("broker-format", [*java, *tool], cwd=directory)
+    # "=": one id in 64 begins with a hyphen, which would read as another option.
+    tool: list[str | Path] = ["kafka.tools.StorageTool", "format", "--standalone", f"--cluster-id={cluster_id}", "-c"]
+    process = processes.start("broker-format", [*java, *tool, properties], cwd=directory)
     code = process.wait_for_exit(within_s=READY_WITHIN_S)
     processes.stop(process)
     if code != 0:
-        raise PartFailed("broker", "could not format its storage", last_line="", log=process.log)
+        raise PartFailed(
+            "broker", "could not format its storage", last_line=last_telling_line(process.log), log=process.log
+        )

@@ -83,6 +83,8 @@ class Process:
         for pid in session_members(self.pid):
             _kill(pid)
         self._wait(None)
+        # The kernel takes its time over the others, too.
+        _wait_while(lambda: bool(session_members(self.pid)), _GRACE_S)
 
     def _wait(self, within_s: float | None) -> None:
         try:
