@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from confluent_kafka import Producer
@@ -38,6 +39,15 @@ def test_a_record_sent_is_a_record_read(system: LocalSystem) -> None:
     reader.close()
 
     assert (first.topic, first.key, first.value) == ("tidegauge.inference", b"k", b"v")
+
+
+def test_a_cluster_id_that_begins_with_a_hyphen_is_no_option(
+    system: LocalSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Chance would bring one in 64 runs.
+    monkeypatch.setattr("localsystem.broker.uuid.uuid4", lambda: UUID(bytes=bytes([0xF8, *range(15)])))
+    system.start_broker()
+    assert list(system.directory.rglob("meta.properties"))
 
 
 def test_a_port_in_use_is_named_and_nothing_is_left(system: LocalSystem) -> None:

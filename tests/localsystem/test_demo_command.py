@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,6 +37,15 @@ def running_demo(output: Path, environment: dict[str, str], *options: str) -> It
 
 def told(output: Path) -> str:
     return (output / "told").read_text()
+
+
+def wait_for_demo(demo: subprocess.Popen[bytes], output: Path, condition: Callable[[], bool], *, what: str) -> None:
+    """Fails with what the demo has said, at once when it has ended."""
+    deadline = time.monotonic() + START_WITHIN_S
+    while not condition():
+        assert demo.poll() is None, f"ended with {demo.returncode} before {what}:\n{told(output)}"
+        assert time.monotonic() < deadline, f"not within {START_WITHIN_S:.0f} s: {what}:\n{told(output)}"
+        time.sleep(0.05)
 
 
 def refused(output: Path, environment: dict[str, str], *options: str) -> str:
@@ -95,10 +105,11 @@ def test_an_interrupted_start_leaves_no_process(tmp_path: Path, number: signal.S
     with running_demo(tmp_path, environment) as demo:
         # The hardest moment: all else is up, and Spark's JVM comes up as a child of a child.
         jvm = "org.apache.spark.deploy.SparkSubmit"
-        wait_until(
+        wait_for_demo(
+            demo,
+            tmp_path,
             lambda: any(jvm in command for command in marked_processes(environment)),
-            within_s=START_WITHIN_S,
-            what=f"Spark's JVM, {told(tmp_path)}",
+            what="Spark's JVM",
         )
         demo.send_signal(number)
 
@@ -112,7 +123,7 @@ def test_an_interrupted_start_leaves_no_process(tmp_path: Path, number: signal.S
 def test_a_demo_that_is_killed_in_mid_traffic_leaves_no_process(tmp_path: Path) -> None:
     environment = marked_environment()
     with running_demo(tmp_path, environment) as demo:
-        wait_until(lambda: "Replaying" in told(tmp_path), within_s=START_WITHIN_S, what="traffic")
+        wait_for_demo(demo, tmp_path, lambda: "Replaying" in told(tmp_path), what="traffic")
         os.kill(demo.pid, signal.SIGKILL)
 
         wait_until(lambda: marked_processes(environment) == [], within_s=60, what="the end of all processes")
