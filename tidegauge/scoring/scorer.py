@@ -139,7 +139,8 @@ class Scorer:
         scores: dict[str, Array] = {}
         p_values: dict[str, Array] = {}
         surprises, contributions = [], []
-        calibrated = _one_by_one if len(matrix) <= FEW_ROWS else _as_arrays
+        few = len(matrix) <= FEW_ROWS
+        calibrated = _one_by_one if few else _as_arrays
         for name, detector, surprise_of, calibration in self._detectors:
             by_feature = detector.contributions(columns, missing)
             scores[name] = np.add.reduce(by_feature, axis=0)
@@ -147,7 +148,7 @@ class Scorer:
             surprises.append(surprise)
             contributions.append(by_feature)
         most, driving = _most_surprised(surprises, contributions)
-        p_values[COMBINED] = self._combined.p_values(most)
+        p_values[COMBINED] = _one_p_value_each(most, self._combined) if few else self._combined.p_values(most)
         features, values = _top(driving)
         outlier = p_values[COMBINED] <= self.false_alarm_rate
         return ScoredRows(scores, p_values, outlier, features, values, self._features)
@@ -169,8 +170,12 @@ class Scorer:
 
 
 def _one_by_one(scores: Array, surprise_of: Surprise, calibration: Calibration) -> tuple[Array, Array]:
-    surprises = [surprise_of.of_one(score) for score in scores.tolist()]
-    return np.array(surprises), np.array([calibration.p_value(surprise) for surprise in surprises])
+    surprises = np.array([surprise_of.of_one(score) for score in scores.tolist()])
+    return surprises, _one_p_value_each(surprises, calibration)
+
+
+def _one_p_value_each(surprises: Array, calibration: Calibration) -> Array:
+    return np.array([calibration.p_value(surprise) for surprise in surprises.tolist()])
 
 
 def _as_arrays(scores: Array, surprise_of: Surprise, calibration: Calibration) -> tuple[Array, Array]:
