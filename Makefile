@@ -5,13 +5,14 @@ DEMO_OPTIONS =
 TEST_OPTIONS =
 export VENV ?= .venv
 
-.PHONY: help demo test check clean
+.PHONY: help demo test check bench-scoring clean
 
 help:
 	@echo "make demo [SECONDS=240]   the whole system on this machine, on real data with a known drift"
 	@echo "                          (DEMO_OPTIONS='--rate 100 --transformer-port 8080': see tidegauge demo --help)"
 	@echo "make test                 all tests that need Python and Java alone (TEST_OPTIONS='-k transformer')"
 	@echo "make check                ruff, mypy --strict, import rules"
+	@echo "make bench-scoring        what scoring costs, beside the usual detectors; figures in build/bench/scoring.json"
 	@echo "make clean                removes what was installed and built here; caches in ~/.cache stay"
 
 demo:
@@ -22,6 +23,9 @@ test:
 
 check:
 	@scripts/check
+
+bench-scoring:
+	@scripts/bench scoring
 
 clean:
 	@scripts/clean
