@@ -85,8 +85,6 @@ class Process:
         self._wait(None)
         # A kill is a request too: its target is there until the system has taken it apart.
         _wait_while(lambda: bool(session_members(self.pid)), _GRACE_S)
-        # The kernel takes its time over the others, too.
-        _wait_while(lambda: bool(session_members(self.pid)), _GRACE_S)
 
     def _wait(self, within_s: float | None) -> None:
         try:
