@@ -44,7 +44,6 @@ class MahalanobisDetector:
         self._whitening = np.zeros((len(schema), len(schema)))
         self._whitening[np.ix_(used, used)] = _inverse_root(covariance) / scale[used][:, None]
         self._limit = np.minimum(np.where(scale > 0, scale, 1.0), 1e100) * FARTHEST
-        self._lowest = -self._limit
 
     @classmethod
     def fit(cls, matrix: Array, schema: FeatureSchema) -> MahalanobisDetector:
@@ -59,20 +58,12 @@ class MahalanobisDetector:
     # row's score must not depend on its company.
 
     def contributions_of_row(self, row: Array, missing: NDArray[np.bool_] | None) -> Array:
-        deviations = row - self._mean
-        np.minimum(deviations, self._limit, out=deviations)
-        np.maximum(deviations, self._lowest, out=deviations)
-        if missing is not None:
-            deviations[missing] = 0.0
+        deviations = _bounded(row - self._mean, self._limit, missing)
         whitened = np.einsum("j,jk->k", deviations, self._whitening)
         return np.asarray(whitened * whitened)
 
     def contributions(self, columns: Array, missing: NDArray[np.bool_] | None) -> Array:
-        deviations = columns - self._mean[:, None]
-        np.minimum(deviations, self._limit[:, None], out=deviations)
-        np.maximum(deviations, self._lowest[:, None], out=deviations)
-        if missing is not None:
-            deviations[missing] = 0.0
+        deviations = _bounded(columns - self._mean[:, None], self._limit[:, None], missing)
         whitened = np.einsum("jn,jk->nk", deviations, self._whitening)
         return np.ascontiguousarray((whitened * whitened).T)
 
@@ -95,6 +86,15 @@ class MahalanobisDetector:
             return cls(schema, **fields)
         except (KeyError, TypeError, ValueError, np.linalg.LinAlgError) as error:
             raise InvalidBaseline(f"detectors.mahalanobis: {error!r}") from error
+
+
+def _bounded(deviations: Array, limit: Array, missing: NDArray[np.bool_] | None) -> Array:
+    """In place: at most `limit` to either side, and 0 where there is no value."""
+    np.minimum(deviations, limit, out=deviations)
+    np.maximum(deviations, -limit, out=deviations)
+    if missing is not None:
+        deviations[missing] = 0.0
+    return deviations
 
 
 def _moments(matrix: Array, numeric: NDArray[np.bool_]) -> dict[str, Array]:
