@@ -10,7 +10,6 @@ SHA-256 is the content id.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -19,23 +18,17 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from tidegauge.binning import Counts, Edges, count_bins, cut_edges
 from tidegauge.errors import InvalidBaseline
 from tidegauge.features import FeatureSchema, Matrix
-from tidegauge.scoring import DETECTORS, Detector, score_rows
-from tidegauge.scoring.calibration import (
-    HeldOut,
-    Surprise,
-    held_out_from_document,
-    held_out_to_document,
-    surprise_from_document,
-    surprise_to_document,
+from tidegauge.reference import (
+    FeatureReference,
+    reference_from_document,
+    reference_of,
+    reference_to_document,
 )
+from tidegauge.scoring.fitted import FittedScoring
 
 VERSION: Final = 1
-
-COMBINED: Final = "combined"
-"""Name of the verdict over all detectors of a set, beside the detectors' own names."""
 
 MINIMUM_ROWS: Final = 200
 """Scoring reference: 100 rows to fit on and 100 to calibrate on carry a false-alarm rate of 0.001 by extrapolation."""
@@ -43,25 +36,6 @@ MINIMUM_ROWS: Final = 200
 
 LARGEST_VALUE: Final = 1e100
 """Of reference data, either side of 0: cubes of values must not overflow. What is larger is some system's sentinel."""
-
-
-@dataclass(frozen=True)
-class FeatureReference:
-    """
-    One feature in the drift reference.
-
-    rows, missing: counts. mean, sd (population), low, high: of the values present; None for categories.
-    edges, counts: the drift bins (tidegauge.binning) and how many reference rows fell in each, missing last.
-    """
-
-    rows: int
-    missing: int
-    mean: float | None
-    sd: float | None
-    low: float | None
-    high: float | None
-    edges: Edges
-    counts: Counts
 
 
 @dataclass(frozen=True)
@@ -73,11 +47,8 @@ class BaselineProfile:
     """How many of them are known outliers, which the scoring reference leaves out."""
     references: tuple[FeatureReference, ...]
     """One per feature, in schema order."""
-    detectors: Mapping[str, Detector]
-    surprises: Mapping[str, Surprise]
-    """Per detector, from score to surprise on the rows it was fitted on."""
-    held_out: Mapping[str, HeldOut]
-    """Per detector and for COMBINED over all of them, the surprises of the rows it was not fitted on."""
+    scoring: FittedScoring
+    """The detectors and their calibration, fitted on the rows without known outliers."""
 
     @classmethod
     def fit(cls, matrix: Matrix, schema: FeatureSchema, *, outlier: NDArray[np.bool_] | None = None) -> BaselineProfile:
@@ -87,19 +58,12 @@ class BaselineProfile:
         """
         known = np.zeros(len(matrix), dtype=bool) if outlier is None else outlier
         _check_data(matrix, schema, known)
-        fitting, calibrating = _halves(matrix[~known])
-        detectors = {name: kind.fit(fitting, schema) for name, kind in DETECTORS.items()}
-        surprises = {name: Surprise.fit(score_rows(detector, fitting)[0]) for name, detector in detectors.items()}
-        held_out = {name: surprises[name](score_rows(detector, calibrating)[0]) for name, detector in detectors.items()}
-        held_out[COMBINED] = np.max(list(held_out.values()), axis=0)
         return cls(
             schema=schema,
             rows=len(matrix),
             outliers=int(known.sum()),
-            references=tuple(_reference(schema, matrix, position) for position in range(len(schema))),
-            detectors=detectors,
-            surprises=surprises,
-            held_out={name: HeldOut.fit(values) for name, values in held_out.items()},
+            references=tuple(reference_of(schema, matrix, position) for position in range(len(schema))),
+            scoring=FittedScoring.fit(matrix[~known], schema),
         )
 
     @cached_property
@@ -117,10 +81,8 @@ class BaselineProfile:
             "schema": self.schema.to_document(),
             "rows": self.rows,
             "outliers": self.outliers,
-            "features": [_reference_to_document(reference) for reference in self.references],
-            "detectors": {name: detector.to_document() for name, detector in self.detectors.items()},
-            "surprises": {name: surprise_to_document(surprise) for name, surprise in self.surprises.items()},
-            "held_out": {name: held_out_to_document(held_out) for name, held_out in self.held_out.items()},
+            "features": [reference_to_document(reference) for reference in self.references],
+            **self.scoring.to_document(),
         }
 
     @classmethod
@@ -140,24 +102,15 @@ class BaselineProfile:
     @classmethod
     def _from_document(cls, document: dict[str, Any]) -> BaselineProfile:
         schema = FeatureSchema.from_document(document["schema"])
-        references = tuple(_reference_from_document(item) for item in document["features"])
+        references = tuple(reference_from_document(item) for item in document["features"])
         if len(references) != len(schema):
             raise InvalidBaseline(f"damaged profile: {len(references)} references for {len(schema)} features")
-        names = set(document["detectors"])
-        if not names or names - set(DETECTORS):
-            raise InvalidBaseline(f"detectors {', '.join(sorted(names))}; this version has {', '.join(DETECTORS)}")
-        if set(document["surprises"]) != names or set(document["held_out"]) != names | {COMBINED}:
-            raise InvalidBaseline(f"damaged profile: not every one of {', '.join(sorted(names))} is calibrated")
         return cls(
             schema=schema,
             rows=int(document["rows"]),
             outliers=int(document["outliers"]),
             references=references,
-            detectors={
-                name: DETECTORS[name].from_document(item, schema) for name, item in document["detectors"].items()
-            },
-            surprises={name: surprise_from_document(item) for name, item in document["surprises"].items()},
-            held_out={name: held_out_from_document(item) for name, item in document["held_out"].items()},
+            scoring=FittedScoring.from_document(document, schema),
         )
 
 
@@ -177,55 +130,3 @@ def _check_data(matrix: Matrix, schema: FeatureSchema, known: NDArray[np.bool_])
         raise InvalidBaseline(f"no value at all in: {', '.join(empty)}; exclude them")
     if all(np.nanmin(column) == np.nanmax(column) for column in matrix[~known].T if not np.isnan(column).all()):
         raise InvalidBaseline("every column is constant: there is nothing to score")
-
-
-def _halves(matrix: Matrix) -> tuple[Matrix, Matrix]:
-    """
-    Two samples of the same rows' distribution, the same for the same data. The fractional parts of multiples of the
-    golden ratio are spread evenly over any stretch and follow no period that a file may have.
-    """
-    golden = (np.arange(1, len(matrix) + 1) * 0.6180339887498949) % 1.0
-    fitting = golden < 0.5
-    return matrix[fitting], matrix[~fitting]
-
-
-def _reference(schema: FeatureSchema, matrix: Matrix, position: int) -> FeatureReference:
-    column = matrix[:, position]
-    values = column[~np.isnan(column)]
-    feature = schema.features[position]
-    edges = cut_edges(feature, column)
-    quantity = feature.kind != "categorical"
-    return FeatureReference(
-        rows=len(column),
-        missing=len(column) - len(values),
-        mean=float(values.mean()) if quantity else None,
-        sd=float(values.std()) if quantity else None,
-        low=float(values.min()) if quantity else None,
-        high=float(values.max()) if quantity else None,
-        edges=edges,
-        counts=count_bins(edges, column),
-    )
-
-
-def _reference_to_document(reference: FeatureReference) -> dict[str, object]:
-    return {
-        "rows": reference.rows,
-        "missing": reference.missing,
-        "mean": reference.mean,
-        "sd": reference.sd,
-        "low": reference.low,
-        "high": reference.high,
-        "edges": reference.edges.tolist(),
-        "counts": reference.counts.tolist(),
-    }
-
-
-def _reference_from_document(item: dict[str, Any]) -> FeatureReference:
-    reference = FeatureReference(
-        **{name: item[name] for name in ("rows", "missing", "mean", "sd", "low", "high")},
-        edges=np.array(item["edges"], dtype=np.float64),
-        counts=np.array(item["counts"], dtype=np.int64),
-    )
-    if len(reference.counts) != len(reference.edges) + 2 or reference.counts.sum() != reference.rows:
-        raise InvalidBaseline("damaged profile: bins do not add up to the rows")
-    return reference

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from tests.support.examples import SCHEMA, mixed_profile, mixed_rows, numeric_schema
-from tidegauge.baseline import COMBINED, LARGEST_VALUE, MINIMUM_ROWS, BaselineProfile
+from tidegauge.baseline import LARGEST_VALUE, MINIMUM_ROWS, BaselineProfile
 from tidegauge.errors import InvalidBaseline
 from tidegauge.features import FeatureSchema, FeatureSpec
 from tidegauge.scoring import DETECTORS
+from tidegauge.scoring.fitted import COMBINED
 from tidegauge.scoring.scorer import Scorer
 
 
@@ -77,7 +78,7 @@ def test_known_outliers_are_in_the_drift_reference_and_not_in_the_scoring_refere
     assert (marked.rows, marked.outliers) == (2000, 100)
     assert all(reference.rows == 2000 for reference in marked.references)
     assert all(reference.high is not None and reference.high > 25 for reference in marked.references)
-    assert marked.held_out[COMBINED].n == pytest.approx(950, abs=2)
+    assert marked.scoring.held_out[COMBINED].n == pytest.approx(950, abs=2)
     clean = BaselineProfile.fit(rows[~outlier], numeric_schema(2))
     fresh = rng.normal(size=(100, 2))
     for name, scores in Scorer(marked).score(fresh).scores.items():
@@ -86,9 +87,9 @@ def test_known_outliers_are_in_the_drift_reference_and_not_in_the_scoring_refere
 
 def test_every_detector_and_their_combination_are_calibrated_on_rows_they_were_not_fitted_on() -> None:
     fitted = BaselineProfile.fit(np.random.default_rng(4).normal(size=(1000, 2)), numeric_schema(2))
-    assert set(fitted.detectors) == set(fitted.surprises) == set(DETECTORS)
-    assert set(fitted.held_out) == {*DETECTORS, COMBINED}
-    assert all(held_out.n == pytest.approx(500, abs=2) for held_out in fitted.held_out.values())
+    assert set(fitted.scoring.detectors) == set(fitted.scoring.surprises) == set(DETECTORS)
+    assert set(fitted.scoring.held_out) == {*DETECTORS, COMBINED}
+    assert all(held_out.n == pytest.approx(500, abs=2) for held_out in fitted.scoring.held_out.values())
 
 
 def test_a_file_in_periodic_order_is_halved_evenly() -> None:

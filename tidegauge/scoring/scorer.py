@@ -13,10 +13,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.baseline import COMBINED, BaselineProfile
+from tidegauge.baseline import BaselineProfile
 from tidegauge.errors import BaselineMismatch
 from tidegauge.features import Matrix
 from tidegauge.scoring.calibration import Calibration, Status, Surprise
+from tidegauge.scoring.fitted import COMBINED
 
 Array = NDArray[np.float64]
 
@@ -81,11 +82,11 @@ class Scorer:
         detectors: all of the profile's by default. Raises BaselineMismatch when the profile lacks one, or when its
         held-out rows are too few for the rate.
         """
-        names = tuple(profile.detectors) if detectors is None else tuple(detectors)
-        lacking = [name for name in names if name not in profile.detectors]
+        names = tuple(profile.scoring.detectors) if detectors is None else tuple(detectors)
+        lacking = [name for name in names if name not in profile.scoring.detectors]
         if lacking:
             raise BaselineMismatch(
-                f"the baseline has no detector {', '.join(lacking)}; it has {', '.join(profile.detectors)}"
+                f"the baseline has no detector {', '.join(lacking)}; it has {', '.join(profile.scoring.detectors)}"
             )
         self.false_alarm_rate = false_alarm_rate
         self._features = profile.schema.names
@@ -93,10 +94,15 @@ class Scorer:
         # other subset has surprises no larger than the calibrated maximum, so its p-values err towards 1.
         combined = names[0] if len(names) == 1 else COMBINED
         self._detectors = [
-            (name, profile.detectors[name], profile.surprises[name], Calibration(profile.held_out[name]))
+            (
+                name,
+                profile.scoring.detectors[name],
+                profile.scoring.surprises[name],
+                Calibration(profile.scoring.held_out[name]),
+            )
             for name in names
         ]
-        self._combined = Calibration(profile.held_out[combined])
+        self._combined = Calibration(profile.scoring.held_out[combined])
         self._row = np.zeros(len(profile.schema))
         self._row_bytes = self._row.data.cast("B")
         self._row_format = struct.Struct(f"{len(profile.schema)}d")

@@ -58,7 +58,7 @@ def test_normal_rows_are_flagged_at_the_stated_rate(
     assert scorer.status == "calibrated"
     scored = scorer.score(draw(rng, fresh_rows))
     for name, p_values in scored.p_values.items():
-        n = profile.held_out[name].n
+        n = profile.scoring.held_out[name].n
         k = math.floor(rate * (n + 1))
         low, high = betabinom.interval(0.999, fresh_rows, k, n + 1 - k)
         flagged = int((p_values <= rate).sum())
