@@ -10,7 +10,8 @@ import orjson
 from aggregator.catalogue import Catalogue
 from aggregator.windows import Closed, Late, Step, WindowKey
 from tidegauge.monitor import ModelMonitor
-from tidegauge.verdict import WindowReport, judge
+from tidegauge.report import WindowReport
+from tidegauge.verdict import judge
 
 REPORT: Final = "report"
 DRIFT: Final = "drift"

@@ -27,8 +27,9 @@ from tidegauge.errors import IncompatibleSummaries
 from tidegauge.features import Matrix
 from tidegauge.monitor import parse_monitor
 from tidegauge.records import InferenceRecord
+from tidegauge.report import FeatureReport, WindowReport
 from tidegauge.summaries.window_summary import WindowSummary, summarise
-from tidegauge.verdict import FeatureReport, WindowReport, judge
+from tidegauge.verdict import judge
 from tidegauge.windows import Window
 
 PROFILE = mixed_profile()
