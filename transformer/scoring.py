@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from tidegauge.features import CoercedRows, FeatureSchema, coerce_columns, coerce_rows
-from tidegauge.scoring.scorer import ScoredRow, ScoredRows, Scorer
+from tidegauge.scoring.scored import ScoredRow, ScoredRows
+from tidegauge.scoring.scorer import Scorer
 from transformer.parse import Rows, Unreadable, read_request
 from transformer.served import Scored, ServedRequest
 

@@ -14,8 +14,7 @@ p-value of the largest surprise: a fault that only one detector sees is not dilu
 from __future__ import annotations
 
 import math
-import sys
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -30,13 +29,18 @@ Array = NDArray[np.float64]
 Status = Literal["calibrated", "coarse", "extrapolated", "refused"]
 
 MAP_KNOTS: Final = 256
-EXACT_LARGEST: Final = 1000
-"""Largest held-out scores kept one by one; below them a grid is enough, where p-values are large."""
-LOWER_KNOTS: Final = 256
+EXACT_RANKS: Final = 512
+"""Largest held-out surprises that are all kept."""
+RANK_RATIO: Final = 1.01
+"""Below them ranks grow by this ratio: what p-values are at most too large by."""
 TAIL_VALUES: Final = 60
 """Largest scores that a Pareto tail is fitted to."""
 TAIL_BELOW: Final = 10
 """The Pareto tail answers where fewer than this many held-out scores are larger."""
+
+
+LARGEST_EXCESS: Final = 1e30
+"""In scales of the tail; beyond, values are no longer told apart. Squares of surprises must not overflow."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,12 @@ class ParetoTail:
             return None
         shape = 2.0 - first / (first - 2 * second) if first > 2 * second else 0.0
         shape = min(max(shape, 0.0), 0.9)
-        return cls(threshold, first * (1 - shape), shape, m / (n + 1.0))
+        fields = significant(np.array([threshold, first * (1 - shape), shape, m / (n + 1.0)]))
+        return cls(*fields.tolist())
 
     def surprise(self, value: float) -> float:
         """-log P(X > x | X > threshold), in nats; 0 up to the threshold."""
-        excess = min(max(value - self.threshold, 0.0) / self.scale, sys.float_info.max)
+        excess = min(max(value - self.threshold, 0.0) / self.scale, LARGEST_EXCESS)
         return excess if self.shape < 1e-9 else math.log1p(self.shape * excess) / self.shape
 
     def survival(self, value: float) -> float:
@@ -100,7 +105,7 @@ class Surprise:
         ordered = np.sort(scores)
         n = len(ordered)
         ranks = np.unique(np.rint(n / (1 + np.exp(-np.log(n) * np.linspace(-1, 1, MAP_KNOTS)))).astype(int) - 1)
-        knots = np.unique(ordered[np.clip(ranks, 0, n - 1)])
+        knots = np.unique(significant(ordered[np.clip(ranks, 0, n - 1)]))
         at_least = n - np.searchsorted(ordered, knots, side="left")
         return cls(knots, -np.log((at_least + 1.0) / (n + 1.0)), ParetoTail.fit(ordered, n))
 
@@ -145,39 +150,31 @@ class Surprise:
 @dataclass(frozen=True)
 class HeldOut:
     """
-    The held-out scores of one detector, or of the combination, as surprises.
+    The surprises of the held-out rows, of one detector or of a combination.
 
-    n: how many there were. largest: the largest of them, increasing, at most EXACT_LARGEST. knots, at_least: for the
-    rest, values and how many of all n are >= each; a score between two knots gets the count of the lower, which errs
-    towards a larger p.
+    n: how many there were. values: increasing; some of them. ranks: of the same length, decreasing: how many of all n
+    are no smaller, ties counted one after the other. Between two values the rank of the lower one holds, which errs
+    towards a larger p; the EXACT_RANKS largest are all there, so among them p is exact.
     """
 
     n: int
-    largest: Array
-    knots: Array
-    at_least: Array
+    values: Array
+    ranks: Array
 
     @classmethod
     def fit(cls, surprises: Array) -> HeldOut:
         ordered = np.sort(surprises)
-        n = len(ordered)
-        rest = ordered[: max(n - EXACT_LARGEST, 0)]
-        knots = np.unique(rest[np.linspace(0, len(rest) - 1, LOWER_KNOTS).astype(int)]) if len(rest) else rest
-        at_least = (n - np.searchsorted(ordered, knots, side="left")).astype(np.float64)
-        return cls(n, ordered[len(rest) :], knots, at_least)
+        ranks = _kept_ranks(len(ordered))[::-1]
+        return cls(len(ordered), _rounded_up(ordered[len(ordered) - ranks]), ranks.astype(np.float64))
 
     def p_values(self, surprises: Array) -> Array:
         """In (0, 1]."""
-        thresholds, p_values = self.steps
-        return p_values.take(thresholds.searchsorted(surprises, side="right"))
+        return self.steps.take(self.values.searchsorted(surprises))
 
     @cached_property
-    def steps(self) -> tuple[Array, Array]:
-        """The p-value as a step function: thresholds, and the values below the first and from each of them on."""
-        # Ties count: the count falls just above each of the largest.
-        thresholds = np.concatenate([self.knots, np.nextafter(self.largest, np.inf)])
-        counts = np.concatenate([[self.n], self.at_least, np.arange(len(self.largest) - 1, -1, -1)])
-        return thresholds, (1.0 + counts) / (self.n + 1.0)
+    def steps(self) -> Array:
+        """The p-value of a surprise that i of the values are smaller than, for i = 0 ... len(values)."""
+        return np.append(1.0, self.ranks / (self.n + 1.0))
 
     def status(self, false_alarm_rate: float) -> Status:
         """How far the sample carries the rate: calibrated from 10 / rate rows on, refused below 0.1 / rate."""
@@ -194,10 +191,10 @@ class Calibration:
 
     def __init__(self, held_out: HeldOut) -> None:
         self.held_out = held_out
-        self._tail = ParetoTail.fit(held_out.largest, held_out.n)
+        self._tail = ParetoTail.fit(held_out.values, held_out.n)
         self._handover = TAIL_BELOW / (held_out.n + 1.0)
-        self._thresholds, self._p_values = (values.tolist() for values in held_out.steps)
-        rare = held_out.steps[1] < (self._handover if self._tail else 0.0)
+        self._values, self._steps = held_out.values.tolist(), held_out.steps.tolist()
+        rare = held_out.steps < (self._handover if self._tail else 0.0)
         self._rare_from = len(rare) - int(rare.sum())
 
     def p_values(self, surprises: Array) -> Array:
@@ -210,12 +207,36 @@ class Calibration:
 
     def p_value(self, surprise: float) -> float:
         """The same, to the last bit, for one surprise."""
-        step = bisect_right(self._thresholds, surprise)
-        return self._p_values[step] if step < self._rare_from else self._beyond(surprise)
+        step = bisect_left(self._values, surprise)
+        return self._steps[step] if step < self._rare_from else self._beyond(surprise)
 
     def _beyond(self, surprise: float) -> float:
         assert self._tail is not None
         return min(self._tail.survival(surprise), self._handover)
+
+
+def _kept_ranks(n: int) -> NDArray[np.int64]:
+    """From the largest value's, 1, to the smallest's, n."""
+    if n <= EXACT_RANKS:
+        return np.arange(1, n + 1)
+    steps = math.ceil(math.log(n / EXACT_RANKS) / math.log(RANK_RATIO))
+    spaced = EXACT_RANKS * (n / EXACT_RANKS) ** (np.arange(1, steps + 1) / steps)
+    return np.unique(np.concatenate([np.arange(1, EXACT_RANKS + 1), np.rint(spaced).astype(np.int64)]))
+
+
+def _rounded_up(values: Array) -> Array:
+    """
+    To single precision, which halves the profile and hides the last bits that another processor would compute
+    otherwise. Never down: a row that ties with held-out rows must count them.
+    """
+    limit = np.finfo(np.float32).max
+    single = np.minimum(values, limit).astype(np.float32)
+    return np.where(single < values, np.nextafter(single, np.float32(np.inf)), single).astype(np.float64)
+
+
+def significant(values: Array) -> Array:
+    """Rounded to 12 significant digits: what is left of a result after the last bits of another processor's."""
+    return np.array([float(f"{value:.12g}") for value in values.tolist()], dtype=np.float64)
 
 
 def surprise_to_document(surprise: Surprise) -> dict[str, object]:
@@ -227,12 +248,7 @@ def surprise_to_document(surprise: Surprise) -> dict[str, object]:
 
 
 def held_out_to_document(held_out: HeldOut) -> dict[str, object]:
-    return {
-        "n": held_out.n,
-        "largest": held_out.largest.tolist(),
-        "knots": held_out.knots.tolist(),
-        "at_least": held_out.at_least.astype(int).tolist(),
-    }
+    return {"n": held_out.n, "values": held_out.values.tolist()}
 
 
 def surprise_from_document(document: Any) -> Surprise:
@@ -250,9 +266,22 @@ def surprise_from_document(document: Any) -> Surprise:
 def held_out_from_document(document: Any) -> HeldOut:
     """Raises InvalidBaseline."""
     try:
-        arrays = {name: np.array(document[name], dtype=float) for name in ("largest", "knots", "at_least")}
-        if not len(arrays["largest"]) or arrays["knots"].shape != arrays["at_least"].shape:
-            raise ValueError("knots and at_least differ in length")
-        return HeldOut(int(document["n"]), **arrays)
+        n = int(document["n"])
+        if "largest" in document:
+            return _held_out_of_version_1(n, document)
+        values = np.array(document["values"], dtype=np.float64)
+        ranks = _kept_ranks(n)[::-1].astype(np.float64)
+        if not n or values.shape != ranks.shape:
+            raise ValueError(f"{len(values)} values of {n}")
+        return HeldOut(n, values, ranks)
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidBaseline(f"calibration: {error!r}") from error
+
+
+def _held_out_of_version_1(n: int, document: Any) -> HeldOut:
+    """There, `knots` had counts that hold from the knot itself on, and the largest followed one by one."""
+    largest, knots, at_least = (np.array(document[name], dtype=float) for name in ("largest", "knots", "at_least"))
+    if not len(largest) or knots.shape != at_least.shape:
+        raise ValueError("knots and at_least differ in length")
+    values = np.concatenate([np.nextafter(knots, -np.inf), largest])
+    return HeldOut(n, values, np.concatenate([at_least + 1.0, np.arange(len(largest), 0, -1)]))

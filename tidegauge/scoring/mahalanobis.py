@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from tidegauge.errors import InvalidBaseline
 from tidegauge.features import FeatureSchema
-
-Array = NDArray[np.float64]
+from tidegauge.scoring.detector import Array, Missing, ReasonsOfRow, ReasonsOfRows, sum_of_row, sum_of_rows
 
 TRIMMED_SHARE: Final = 0.1
 """Share of the reference rows, the farthest, that the second fit leaves out."""
@@ -32,7 +31,7 @@ FARTHEST: Final = 1e100
 
 
 class MahalanobisDetector:
-    """See tidegauge.scoring.Detector. Contributions are squared distances; constant features have no part in it."""
+    """See tidegauge.scoring.detector. Contributions are squared distances, a score is their sum."""
 
     name: Final = "mahalanobis"
 
@@ -50,22 +49,24 @@ class MahalanobisDetector:
         numeric = np.array([feature.kind != "categorical" for feature in schema.features])
         first = cls(schema, **_moments(matrix, numeric))
         columns = np.ascontiguousarray(matrix.T)
-        distances = first.contributions(columns, np.isnan(columns)).sum(axis=0)
+        distances, _ = first.scores(columns, np.isnan(columns))
         kept = np.argsort(distances, kind="stable")[: max(2, round(len(matrix) * (1 - TRIMMED_SHARE)))]
         return cls(schema, **_moments(matrix[np.sort(kept)], numeric))
 
     # einsum and not `@`: it adds feature after feature, while BLAS sums a single row in another order than many, and a
     # row's score must not depend on its company.
 
-    def contributions_of_row(self, row: Array, missing: NDArray[np.bool_] | None) -> Array:
+    def score_row(self, row: Array, missing: Missing) -> tuple[float, ReasonsOfRow]:
         deviations = _bounded(row - self._mean, self._limit, missing)
         whitened = np.einsum("j,jk->k", deviations, self._whitening)
-        return np.asarray(whitened * whitened)
+        contributions = whitened * whitened
+        return sum_of_row(contributions), lambda: contributions
 
-    def contributions(self, columns: Array, missing: NDArray[np.bool_] | None) -> Array:
+    def scores(self, columns: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
         deviations = _bounded(columns - self._mean[:, None], self._limit[:, None], missing)
         whitened = np.einsum("jn,jk->nk", deviations, self._whitening)
-        return np.ascontiguousarray((whitened * whitened).T)
+        contributions = np.ascontiguousarray((whitened * whitened).T)
+        return sum_of_rows(contributions), lambda rows: contributions.take(rows, axis=1)
 
     def to_document(self) -> dict[str, object]:
         return {
@@ -88,7 +89,7 @@ class MahalanobisDetector:
             raise InvalidBaseline(f"detectors.mahalanobis: {error!r}") from error
 
 
-def _bounded(deviations: Array, limit: Array, missing: NDArray[np.bool_] | None) -> Array:
+def _bounded(deviations: Array, limit: Array, missing: Missing) -> Array:
     """In place: at most `limit` to either side, and 0 where there is no value."""
     np.minimum(deviations, limit, out=deviations)
     np.maximum(deviations, -limit, out=deviations)

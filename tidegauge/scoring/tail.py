@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 
 from tidegauge.errors import InvalidBaseline
 from tidegauge.features import FeatureSchema, FeatureSpec
-
-Array = NDArray[np.float64]
+from tidegauge.scoring.detector import Array, Missing, ReasonsOfRow, ReasonsOfRows, sum_of_row, sum_of_rows
 
 KNOTS: Final = 252
 """
@@ -57,7 +56,7 @@ class TailReference:
 
 
 class TailDetector:
-    """See tidegauge.scoring.Detector. Contributions are in nats."""
+    """See tidegauge.scoring.detector. Contributions are in nats, and a score is their sum."""
 
     name: Final = "tail"
 
@@ -90,15 +89,19 @@ class TailDetector:
     def fit(cls, matrix: Array, schema: FeatureSchema) -> TailDetector:
         return cls(schema, [_reference(f, matrix[:, i]) for i, f in enumerate(schema.features)])
 
-    def contributions_of_row(self, row: Array, missing: NDArray[np.bool_] | None) -> Array:
+    def score_row(self, row: Array, missing: Missing) -> tuple[float, ReasonsOfRow]:
         self._row_values[:] = row if missing is None else np.where(missing, 0.0, row)
         contributions = self._table.take(self._cells_of(self._row_keys))
-        return contributions if missing is None else np.where(missing, self._missing, contributions)
+        if missing is not None:
+            contributions = np.where(missing, self._missing, contributions)
+        return sum_of_row(contributions), lambda: contributions
 
-    def contributions(self, columns: Array, missing: NDArray[np.bool_] | None) -> Array:
+    def scores(self, columns: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
         filled = columns if missing is None else np.where(missing, 0.0, columns)
         contributions = self._of_few(filled) if columns.shape[1] <= FEW_ROWS else self._of_many(filled)
-        return contributions if missing is None else np.where(missing, self._missing[:, None], contributions)
+        if missing is not None:
+            contributions = np.where(missing, self._missing[:, None], contributions)
+        return sum_of_rows(contributions), lambda rows: contributions.take(rows, axis=1)
 
     def _of_few(self, columns: Array) -> Array:
         keys = np.empty(columns.shape, dtype=np.complex128)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import genpareto
 
 from tidegauge.scoring.calibration import (
-    EXACT_LARGEST,
+    EXACT_RANKS,
     TAIL_BELOW,
     TAIL_VALUES,
     Calibration,
@@ -51,10 +51,10 @@ def test_p_values_of_a_large_sample_are_exact_above_and_never_too_small_below(ti
     sample = np.round(sample, 1) if ties else sample
     values = np.concatenate([sample[::3], rng.exponential(size=2000), [-1.0, 99.0]])
     p_values, exact = HeldOut.fit(sample).p_values(values), truth(sample, values)
-    smallest_kept = np.sort(sample)[-EXACT_LARGEST]
+    smallest_kept = np.sort(sample)[-EXACT_RANKS]
     np.testing.assert_array_equal(p_values[values > smallest_kept], exact[values > smallest_kept])
     assert (p_values >= exact).all()
-    assert (p_values - exact).max() < 0.15 if ties else (p_values - exact).max() < 0.005
+    assert (p_values - exact).max() < 0.15 if ties else (p_values / exact).max() < 1.02
 
 
 @pytest.mark.parametrize("size", [100, 999, 5000])
@@ -133,7 +133,7 @@ def test_a_hundred_held_out_rows_have_a_tail_of_half_of_them() -> None:
     ],
 )
 def test_the_size_of_the_sample_says_how_far_a_rate_is_carried(n: int, status: str) -> None:
-    assert HeldOut(n, np.empty(0), np.empty(0), np.empty(0)).status(0.001) == status
+    assert HeldOut(n, np.empty(0), np.empty(0)).status(0.001) == status
 
 
 @given(sample=SAMPLES)
@@ -177,6 +177,12 @@ def test_scores_without_a_tail_are_told_apart_all_the_same() -> None:
     surprise = Surprise.fit(np.ones(200))
     assert surprise.tail is None
     np.testing.assert_allclose(surprise(np.array([0.0, 1.0, 2.0])), [0.0, 0.0, np.log(2.0)])
+
+
+def test_a_row_that_ties_with_held_out_rows_counts_them_though_they_are_kept_in_single_precision() -> None:
+    tied = np.full(300, np.pi)
+    assert HeldOut.fit(tied).p_values(tied[:1]).tolist() == [1.0]
+    assert HeldOut.fit(np.array([1e30, 1.0])).p_values(np.array([1e30])).tolist() == [2 / 3]
 
 
 def test_calibration_survives_its_document() -> None:

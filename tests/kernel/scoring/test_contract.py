@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from tests.support.examples import SCHEMA, mixed_rows, numeric_schema
 from tidegauge.errors import InvalidBaseline
 from tidegauge.features import FeatureSchema, Matrix
-from tidegauge.scoring import DETECTORS, Detector, score_rows
+from tidegauge.scoring import DETECTORS
+from tidegauge.scoring.detector import Detector, score_rows
 
 Array = NDArray[np.float64]
 

@@ -17,6 +17,7 @@ from scipy.stats import betabinom
 from tests.support.examples import numeric_schema
 from tidegauge.baseline import BaselineProfile
 from tidegauge.features import Matrix
+from tidegauge.scoring.fitted import COMBINED
 from tidegauge.scoring.scorer import Scorer
 
 FEATURES = 4
@@ -58,7 +59,7 @@ def test_normal_rows_are_flagged_at_the_stated_rate(
     assert scorer.status == "calibrated"
     scored = scorer.score(draw(rng, fresh_rows))
     for name, p_values in scored.p_values.items():
-        n = profile.scoring.held_out[name].n
+        n = profile.scoring.held_out_of(scorer.detectors if name == COMBINED else (name,)).n
         k = math.floor(rate * (n + 1))
         low, high = betabinom.interval(0.999, fresh_rows, k, n + 1 - k)
         flagged = int((p_values <= rate).sum())

@@ -8,7 +8,7 @@ from sklearn.covariance import LedoitWolf
 
 from tests.support.examples import SCHEMA, mixed_rows, numeric_schema
 from tidegauge.features import Matrix
-from tidegauge.scoring import score_rows
+from tidegauge.scoring.detector import score_rows
 from tidegauge.scoring.mahalanobis import MahalanobisDetector, shrunk_covariance
 
 

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from tests.support.examples import numeric_schema
 from tidegauge.features import FeatureSchema, FeatureSpec, Matrix
-from tidegauge.scoring import score_rows
+from tidegauge.scoring.detector import score_rows
 from tidegauge.scoring.tail import KNOTS, TailDetector
 
 Array = NDArray[np.float64]
