@@ -10,7 +10,8 @@ SHA-256 is the content id.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
@@ -26,9 +27,13 @@ from tidegauge.reference import (
     reference_of,
     reference_to_document,
 )
+from tidegauge.scoring.detector import DetectorKind
 from tidegauge.scoring.fitted import FittedScoring
 
-VERSION: Final = 1
+VERSION: Final = 2
+
+READABLE: Final = (1, 2)
+"""Version 1 has lists where 2 has packed numbers, and combines its detectors by the maximum."""
 
 MINIMUM_ROWS: Final = 200
 """Scoring reference: 100 rows to fit on and 100 to calibrate on carry a false-alarm rate of 0.001 by extrapolation."""
@@ -49,6 +54,8 @@ class BaselineProfile:
     """One per feature, in schema order."""
     scoring: FittedScoring
     """The detectors and their calibration, fitted on the rows without known outliers."""
+    written: bytes | None = field(default=None, compare=False, repr=False)
+    """The canonical bytes that it was loaded from: a profile of an older version keeps them, and its content id."""
 
     @classmethod
     def fit(cls, matrix: Matrix, schema: FeatureSchema, *, outlier: NDArray[np.bool_] | None = None) -> BaselineProfile:
@@ -73,6 +80,8 @@ class BaselineProfile:
 
     def dump(self) -> bytes:
         """The canonical bytes: JSON with sorted keys and shortest exact numbers."""
+        if self.written is not None:
+            return self.written
         return orjson.dumps(self._to_document(), option=orjson.OPT_SORT_KEYS)
 
     def _to_document(self) -> dict[str, object]:
@@ -86,21 +95,24 @@ class BaselineProfile:
         }
 
     @classmethod
-    def load(cls, data: bytes) -> BaselineProfile:
-        """Raises InvalidBaseline for anything that dump() did not write."""
+    def load(cls, data: bytes, *, detectors: Mapping[str, DetectorKind] | None = None) -> BaselineProfile:
+        """
+        detectors: classes of a user's own, by name (tidegauge.scoring.detector.load_detectors); without them the
+        profile's other detectors work. Raises InvalidBaseline for anything that dump() did not write.
+        """
         try:
             document = orjson.loads(data)
         except orjson.JSONDecodeError as error:
             raise InvalidBaseline(f"not JSON: {error}") from error
-        if not isinstance(document, dict) or document.get("v") != VERSION:
-            raise InvalidBaseline(f"not a baseline profile of version {VERSION}")
+        if not isinstance(document, dict) or document.get("v") not in READABLE:
+            raise InvalidBaseline(f"not a baseline profile of version {' or '.join(map(str, READABLE))}")
         try:
-            return cls._from_document(document)
+            return cls._from_document(document, detectors or {})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidBaseline(f"damaged profile: {error!r}") from error
 
     @classmethod
-    def _from_document(cls, document: dict[str, Any]) -> BaselineProfile:
+    def _from_document(cls, document: dict[str, Any], detectors: Mapping[str, DetectorKind]) -> BaselineProfile:
         schema = FeatureSchema.from_document(document["schema"])
         references = tuple(reference_from_document(item) for item in document["features"])
         if len(references) != len(schema):
@@ -110,7 +122,8 @@ class BaselineProfile:
             rows=int(document["rows"]),
             outliers=int(document["outliers"]),
             references=references,
-            scoring=FittedScoring.from_document(document, schema),
+            scoring=FittedScoring.from_document(document, schema, kinds=detectors),
+            written=orjson.dumps(document, option=orjson.OPT_SORT_KEYS),
         )
 
 

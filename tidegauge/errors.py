@@ -7,6 +7,7 @@ Everything the kernel raises on purpose.
     +-- BaselineMismatch       a profile does not fit the monitor or the data it is used with
     +-- InvalidRecord          bytes from the inference topic are not a record; carries a bounded reason
     +-- InvalidSummary         bytes are not a window summary of a known version
+    +-- InvalidExtension       "module:Name" is not there, or is not what it is named for
     +-- IncompatibleSummaries  two summaries have different parameters and no merge
 """
 
@@ -40,6 +41,10 @@ class InvalidRecord(TidegaugeError):
 
 
 class InvalidSummary(TidegaugeError):
+    pass
+
+
+class InvalidExtension(TidegaugeError):
     pass
 
 

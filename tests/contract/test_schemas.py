@@ -26,6 +26,7 @@ NAMES = sorted(path.stem for path in SCHEMAS.glob("*.json"))
 def test_every_contract_has_a_schema() -> None:
     assert NAMES == [
         "baseline-profile.v1",
+        "baseline-profile.v2",
         "heartbeat.v1",
         "inference-record.v1",
         "model-monitor.v1alpha1",
@@ -72,7 +73,7 @@ def test_the_heartbeat_schema_has_exactly_the_heartbeats_fields() -> None:
 
 
 def test_the_profile_schema_knows_every_detector() -> None:
-    assert set(schema("baseline-profile.v1")["properties"]["detectors"]["properties"]) == set(DETECTORS)
+    assert set(schema("baseline-profile.v2")["properties"]["detectors"]["properties"]) == set(DETECTORS)
 
 
 def test_what_we_write_fits_the_schemas() -> None:
@@ -83,7 +84,7 @@ def test_what_we_write_fits_the_schemas() -> None:
     validate("heartbeat.v1", json.loads(encode_heartbeat(make_heartbeat())))
     validate("heartbeat.v1", json.loads(encode_heartbeat(make_heartbeat(time_ms=1_700_000_000_123, final=True))))
     profile = mixed_profile()
-    validate("baseline-profile.v1", json.loads(profile.dump()))
+    validate("baseline-profile.v2", json.loads(profile.dump()))
     for records, beats in (([], []), ([record, unread], [make_heartbeat()])):
         validate("window-summary.v1", json.loads(summarise(records, beats, profile).encode()[len(MAGIC) :]))
 

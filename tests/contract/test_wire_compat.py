@@ -144,14 +144,15 @@ def test_baseline_v1_scores_as_it_did() -> None:
     assert isinstance(record, InferenceRecord)
     profile = BaselineProfile.load(read("baselines/baseline-v1.json"))
     scored = Scorer(profile, false_alarm_rate=0.01).score(coerce_rows(record.features, profile.schema).matrix)
-    assert {name: pytest.approx(values, rel=1e-9) for name, values in record.scores.items()} == scored.scores
+    for name, values in record.scores.items():
+        assert values == pytest.approx(scored.scores[name], rel=1e-9)
     assert {name: pytest.approx(values, rel=1e-9) for name, values in record.p_values.items()} == scored.p_values
     assert scored.outlier.tolist() == record.outlier
 
 
 def test_a_baseline_of_a_version_to_come_is_refused() -> None:
-    with pytest.raises(InvalidBaseline, match="not a baseline profile of version 1"):
-        BaselineProfile.load(b'{"v": 2}')
+    with pytest.raises(InvalidBaseline, match="not a baseline profile of version 1 or 2"):
+        BaselineProfile.load(b'{"v": 3}')
 
 
 def test_summary_v1() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -190,9 +191,9 @@ def damaged(change: Any) -> bytes:
     [
         pytest.param(b"", "not JSON", id="empty"),
         pytest.param(b"\x80\x04K\x05.", "not JSON", id="pickle"),
-        pytest.param(b"[]", "not a baseline profile of version 1", id="list"),
-        pytest.param(b"{}", "not a baseline profile of version 1", id="no-version"),
-        pytest.param(b'{"v": 1}', "damaged profile: KeyError", id="nothing-in-it"),
+        pytest.param(b"[]", "not a baseline profile of version 1 or 2", id="list"),
+        pytest.param(b"{}", "not a baseline profile of version 1 or 2", id="no-version"),
+        pytest.param(b'{"v": 2}', "damaged profile: KeyError", id="nothing-in-it"),
     ],
 )
 def test_bytes_that_are_no_profile_are_refused(data: bytes, message: str) -> None:
@@ -214,13 +215,13 @@ def test_bytes_that_are_no_profile_are_refused(data: bytes, message: str) -> Non
         pytest.param(lambda d: d["held_out"]["tail"].update(values=[]), "calibration", id="no-held-out-scores"),
         pytest.param(lambda d: d.update(combination="product"), "this version has euclidean", id="other-combination"),
         pytest.param(lambda d: d["surprises"]["tail"].pop("scores"), "calibration: KeyError", id="no-scores"),
-        pytest.param(lambda d: d["surprises"]["tail"]["scores"].pop(), "calibration", id="a-score-less"),
+        pytest.param(
+            lambda d: d["surprises"]["tail"].update(scores=[1.0, 2.0]), "calibration", id="scores-without-surprise"
+        ),
         pytest.param(lambda d: d["surprises"].update(tail={"scores": [], "surprise": []}), "calibration", id="no-map"),
         pytest.param(lambda d: d["surprises"]["tail"].update(tail={"weight": 1}), "calibration", id="another-tail"),
-        pytest.param(lambda d: d["detectors"]["tail"]["features"].pop(), "detectors.tail", id="tail-too-narrow"),
-        pytest.param(
-            lambda d: d["detectors"]["tail"]["features"][0]["below"].pop(), "detectors.tail", id="tail-a-knot-less"
-        ),
+        pytest.param(lambda d: d["detectors"]["tail"]["sizes"].pop(), "detectors.tail", id="tail-too-narrow"),
+        pytest.param(lambda d: d["detectors"]["tail"].update(below=[1, 2]), "detectors.tail", id="tail-a-knot-less"),
         pytest.param(lambda d: d["detectors"]["mahalanobis"].pop("mean"), "detectors.mahalanobis", id="no-mean"),
         pytest.param(lambda d: d["detectors"]["mahalanobis"]["mean"].pop(), "do not fit the schema", id="mean-short"),
         pytest.param(
@@ -244,6 +245,22 @@ def test_a_profile_may_have_fewer_detectors_than_there_are(profile: BaselineProf
         document[part] = {"tail": document[part]["tail"]}
     loaded = BaselineProfile.load(json.dumps(document).encode())
     assert set(Scorer(loaded).score(mixed_rows(3)).scores) == {"tail", "combined"}
+
+
+def test_a_profile_of_version_1_is_read_and_combines_its_detectors_as_it_was_calibrated() -> None:
+    profile = BaselineProfile.load(Path("tests/data/baselines/baseline-v1.json").read_bytes())
+    scored = Scorer(profile, false_alarm_rate=0.01).score(mixed_rows(500, seed=9))
+    surprises = [profile.scoring.surprises[name](scored.scores[name]) for name in ("tail", "mahalanobis")]
+    np.testing.assert_array_equal(scored.scores["combined"], np.max(surprises, axis=0))
+    assert BaselineProfile.load(profile.dump()).content_id == profile.content_id
+
+
+@pytest.mark.parametrize("change", [{"largest": []}, {"knots": [0.1]}])
+def test_a_damaged_profile_of_version_1_is_refused(change: dict[str, Any]) -> None:
+    document = json.loads(Path("tests/data/baselines/baseline-v1.json").read_bytes())
+    document["held_out"]["tail"].update(change)
+    with pytest.raises(InvalidBaseline, match="calibration"):
+        BaselineProfile.load(json.dumps(document).encode())
 
 
 def test_kinds_other_than_numbers_alone_can_make_a_profile() -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.errors import InvalidBaseline
+from tidegauge.packing import pack, unpack
 
 Array = NDArray[np.float64]
 
@@ -110,20 +112,27 @@ class Surprise:
         return cls(knots, -np.log((at_least + 1.0) / (n + 1.0)), ParetoTail.fit(ordered, n))
 
     def __call__(self, scores: Array) -> Array:
-        interval = np.maximum(self.scores.searchsorted(scores, side="right") - 1, 0)
-        surprises = self.surprise.take(interval)
-        surprises += self._slopes.take(interval) * (np.maximum(scores, self.scores[0]) - self.scores.take(interval))
+        knots, starts, slopes = self._pieces
+        piece = self.scores.searchsorted(scores, side="right")
+        surprises = starts.take(piece)
+        surprises += slopes.take(piece) * (scores - knots.take(piece))
         for position in np.flatnonzero(scores > self._joint).tolist():
             surprises[position] = self._beyond(float(scores[position]))
         return surprises
 
-    def of_one(self, score: float) -> float:
-        """The same, to the last bit, for one score."""
-        if score > self._joint:
-            return self._beyond(score)
-        knots, surprises, slopes = self._lists
-        interval = max(bisect_right(knots, score) - 1, 0)
-        return surprises[interval] + slopes[interval] * (max(score, knots[0]) - knots[interval])
+    @cached_property
+    def of_one(self) -> Callable[[float], float]:
+        """The same, to the last bit, for one score. A function and not a method: that halves what a call costs."""
+        ends, joint, beyond = self.scores.tolist(), self._joint, self._beyond
+        knots, starts, slopes = (values.tolist() for values in self._pieces)
+
+        def surprise_of(score: float) -> float:
+            if score > joint:
+                return beyond(score)
+            piece = bisect_right(ends, score)
+            return starts[piece] + slopes[piece] * (score - knots[piece])  # type: ignore[no-any-return]
+
+        return surprise_of
 
     def _beyond(self, score: float) -> float:
         """Scalar in either case: numpy's logarithms may differ from the standard library's in the last bit."""
@@ -131,12 +140,11 @@ class Surprise:
         return self._at_joint + extended
 
     @cached_property
-    def _slopes(self) -> Array:
-        return np.append(np.diff(self.surprise) / np.diff(self.scores), 0.0)
-
-    @cached_property
-    def _lists(self) -> tuple[list[float], list[float], list[float]]:
-        return self.scores.tolist(), self.surprise.tolist(), self._slopes.tolist()
+    def _pieces(self) -> tuple[Array, Array, Array]:
+        """Of the line below the first score and of the one from each score on: where it starts, at what, its slope."""
+        knots, starts = (np.append(values[0], values) for values in (self.scores, self.surprise))
+        slopes = np.concatenate([[0.0], np.diff(self.surprise) / np.diff(self.scores), [0.0]])
+        return knots, starts, slopes
 
     @cached_property
     def _joint(self) -> float:
@@ -193,9 +201,7 @@ class Calibration:
         self.held_out = held_out
         self._tail = ParetoTail.fit(held_out.values, held_out.n)
         self._handover = TAIL_BELOW / (held_out.n + 1.0)
-        self._values, self._steps = held_out.values.tolist(), held_out.steps.tolist()
-        rare = held_out.steps < (self._handover if self._tail else 0.0)
-        self._rare_from = len(rare) - int(rare.sum())
+        self._rare = held_out.steps < (self._handover if self._tail else 0.0)
 
     def p_values(self, surprises: Array) -> Array:
         """In (0, 1], not increasing in the surprise."""
@@ -205,10 +211,17 @@ class Calibration:
                 p_values[position] = self._beyond(float(surprises[position]))
         return p_values
 
-    def p_value(self, surprise: float) -> float:
+    @cached_property
+    def p_value(self) -> Callable[[float], float]:
         """The same, to the last bit, for one surprise."""
-        step = bisect_left(self._values, surprise)
-        return self._steps[step] if step < self._rare_from else self._beyond(surprise)
+        values, steps = self.held_out.values.tolist(), self.held_out.steps.tolist()
+        rare_from, beyond = len(steps) - int(self._rare.sum()), self._beyond
+
+        def p_value_of(surprise: float) -> float:
+            step = bisect_left(values, surprise)
+            return steps[step] if step < rare_from else beyond(surprise)
+
+        return p_value_of
 
     def _beyond(self, surprise: float) -> float:
         assert self._tail is not None
@@ -241,20 +254,20 @@ def significant(values: Array) -> Array:
 
 def surprise_to_document(surprise: Surprise) -> dict[str, object]:
     return {
-        "scores": surprise.scores.tolist(),
-        "surprise": surprise.surprise.tolist(),
+        "scores": pack(surprise.scores),
+        "surprise": pack(surprise.surprise),
         "tail": asdict(surprise.tail) if surprise.tail else None,
     }
 
 
 def held_out_to_document(held_out: HeldOut) -> dict[str, object]:
-    return {"n": held_out.n, "values": held_out.values.tolist()}
+    return {"n": held_out.n, "values": pack(held_out.values.astype(np.float32))}
 
 
 def surprise_from_document(document: Any) -> Surprise:
     """Raises InvalidBaseline."""
     try:
-        scores, surprise = (np.array(document[name], dtype=float) for name in ("scores", "surprise"))
+        scores, surprise = (unpack(document[name], np.float64) for name in ("scores", "surprise"))
         if not len(scores) or scores.shape != surprise.shape:
             raise ValueError("scores and surprise differ in length")
         tail = document["tail"]
@@ -269,7 +282,7 @@ def held_out_from_document(document: Any) -> HeldOut:
         n = int(document["n"])
         if "largest" in document:
             return _held_out_of_version_1(n, document)
-        values = np.array(document["values"], dtype=np.float64)
+        values = unpack(document["values"], np.float32).astype(np.float64)
         ranks = _kept_ranks(n)[::-1].astype(np.float64)
         if not n or values.shape != ranks.shape:
             raise ValueError(f"{len(values)} values of {n}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.extensions import is_extension, load_extension
 from tidegauge.features import FeatureSchema, Matrix
 
 Array: TypeAlias = NDArray[np.float64]
@@ -42,6 +43,10 @@ class Detector(Protocol):
         """JSON-able, the same for the same fit."""
 
 
+KIND_METHODS: Final = ("fit", "from_document", "score_row", "scores", "to_document")
+"""What a user's own detector class must have."""
+
+
 class DetectorKind(Protocol):
     """What makes detectors: a class with these two class methods."""
 
@@ -50,6 +55,11 @@ class DetectorKind(Protocol):
 
     def from_document(self, document: Any, schema: FeatureSchema) -> Detector:
         """Raises InvalidBaseline for what to_document() did not give."""
+
+
+def load_detectors(names: Iterable[str]) -> dict[str, DetectorKind]:
+    """The classes behind those of the names that are a user's own, "module:Class". Raises InvalidExtension."""
+    return {name: load_extension(name, methods=KIND_METHODS) for name in names if is_extension(name)}
 
 
 def scores_of(detector: Detector, matrix: Matrix) -> Array:

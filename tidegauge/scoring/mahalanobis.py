@@ -29,6 +29,11 @@ TRIMMED_SHARE: Final = 0.1
 FARTHEST: Final = 1e100
 """Standard deviations beyond which a value counts as this far, so that no square overflows."""
 
+_QUIETLY: Final = np.errstate(over="ignore", invalid="ignore")
+
+WILD: Final = 1e180
+"""Squared distances from here on, and overflows, are computed again with bounded deviations."""
+
 
 class MahalanobisDetector:
     """See tidegauge.scoring.detector. Contributions are squared distances, a score is their sum."""
@@ -56,17 +61,38 @@ class MahalanobisDetector:
     # einsum and not `@`: it adds feature after feature, while BLAS sums a single row in another order than many, and a
     # row's score must not depend on its company.
 
+    @_QUIETLY
     def score_row(self, row: Array, missing: Missing) -> tuple[float, ReasonsOfRow]:
-        deviations = _bounded(row - self._mean, self._limit, missing)
-        whitened = np.einsum("j,jk->k", deviations, self._whitening)
-        contributions = whitened * whitened
-        return sum_of_row(contributions), lambda: contributions
+        deviations = row - self._mean
+        if missing is not None:
+            deviations[missing] = 0.0
+        contributions = self._contributions_of_row(deviations)
+        score = sum_of_row(contributions)
+        if not score < WILD:
+            contributions = self._contributions_of_row(_bounded(deviations, self._limit))
+            score = sum_of_row(contributions)
+        return score, lambda: contributions
 
+    @_QUIETLY
     def scores(self, columns: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
-        deviations = _bounded(columns - self._mean[:, None], self._limit[:, None], missing)
+        deviations = columns - self._mean[:, None]
+        if missing is not None:
+            deviations[missing] = 0.0
+        contributions = self._contributions(deviations)
+        scores = sum_of_rows(contributions)
+        wild = np.flatnonzero(~(scores < WILD)) if not scores.max(initial=0.0) < WILD else ()
+        for row in wild:
+            contributions[:, row] = self._contributions_of_row(_bounded(deviations[:, row], self._limit))
+            scores[row] = sum_of_row(contributions[:, row])
+        return scores, lambda rows: contributions.take(rows, axis=1)
+
+    def _contributions_of_row(self, deviations: Array) -> Array:
+        whitened = np.einsum("j,jk->k", deviations, self._whitening)
+        return np.asarray(whitened * whitened)
+
+    def _contributions(self, deviations: Array) -> Array:
         whitened = np.einsum("jn,jk->nk", deviations, self._whitening)
-        contributions = np.ascontiguousarray((whitened * whitened).T)
-        return sum_of_rows(contributions), lambda rows: contributions.take(rows, axis=1)
+        return np.ascontiguousarray((whitened * whitened).T)
 
     def to_document(self) -> dict[str, object]:
         return {
@@ -89,13 +115,8 @@ class MahalanobisDetector:
             raise InvalidBaseline(f"detectors.mahalanobis: {error!r}") from error
 
 
-def _bounded(deviations: Array, limit: Array, missing: Missing) -> Array:
-    """In place: at most `limit` to either side, and 0 where there is no value."""
-    np.minimum(deviations, limit, out=deviations)
-    np.maximum(deviations, -limit, out=deviations)
-    if missing is not None:
-        deviations[missing] = 0.0
-    return deviations
+def _bounded(deviations: Array, limit: Array) -> Array:
+    return np.asarray(np.clip(deviations, -limit, limit))
 
 
 def _moments(matrix: Array, numeric: NDArray[np.bool_]) -> dict[str, Array]:

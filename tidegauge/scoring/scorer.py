@@ -111,27 +111,30 @@ class Scorer:
         if len(matrix) == 1:
             return ScoredRows.of_one(self.score_row(matrix[0].tolist()), self._features)
         columns = np.ascontiguousarray(matrix.T)
-        gaps = np.isnan(columns)
-        missing = gaps if gaps.any() else None
+        flat = columns.ravel()
+        # A scalar product is NaN if any value is, and a fraction of the price of looking for one.
+        missing = np.isnan(columns) if math.isnan(flat.dot(flat)) else None
         scored = self._score_few if len(matrix) <= FEW_ROWS else self._score_many
         return scored(columns, missing)
 
     def _score_few(self, columns: Array, missing: Missing) -> ScoredRows:
         scores: dict[str, Array] = {}
-        p_values: dict[str, Array] = {}
+        columns_of_p: list[list[float]] = []
         by_detector: list[list[float]] = []
         reasons_of: list[ReasonsOfRows] = []
         for calibrated in self._detectors:
-            scores[calibrated.name], reasons = calibrated.detector.scores(columns, missing)
-            surprises = list(map(calibrated.surprise_of.of_one, scores[calibrated.name].tolist()))
-            p_values[calibrated.name] = np.array(list(map(calibrated.calibration.p_value, surprises)))
+            name = calibrated.name
+            scores[name], reasons = calibrated.detector.scores(columns, missing)
+            surprises = list(map(calibrated.surprise_of.of_one, scores[name].tolist()))
+            columns_of_p.append(list(map(calibrated.calibration.p_value, surprises)))
             by_detector.append(surprises)
             reasons_of.append(reasons)
         by_row = list(zip(*by_detector, strict=True))
         combined = list(map(self._combination.of_row, by_row))
         scores[COMBINED] = np.array(combined)
-        p_values[COMBINED] = np.array(list(map(self._combined.p_value, combined)))
-        return self._with_reasons(scores, p_values, [row.index(max(row)) for row in by_row], reasons_of)
+        columns_of_p.append(list(map(self._combined.p_value, combined)))
+        p_values = dict(zip((*scores,), np.array(columns_of_p), strict=True))
+        return self._with_reasons(scores, p_values, np.array([row.index(max(row)) for row in by_row]), reasons_of)
 
     def _score_many(self, columns: Array, missing: Missing) -> ScoredRows:
         scores: dict[str, Array] = {}
@@ -152,16 +155,20 @@ class Scorer:
         self,
         scores: dict[str, Array],
         p_values: dict[str, Array],
-        driving: Sequence[int] | NDArray[np.intp],
+        driving: NDArray[np.intp],
         reasons_of: list[ReasonsOfRows],
     ) -> ScoredRows:
         """driving: per row the position of its most surprised detector; of equals, the first."""
-        drives = np.asarray(driving)
-        contributions = np.empty((len(self._features), len(drives)))
-        for position, reasons in enumerate(reasons_of):
-            rows = np.flatnonzero(drives == position)
-            if len(rows):
-                contributions[:, rows] = reasons(rows)
-        features, values = top_of_rows(contributions)
+        features, values = top_of_rows(_driving_contributions(driving, reasons_of))
         outlier = p_values[COMBINED] <= self.false_alarm_rate
         return ScoredRows(scores, p_values, outlier, features.T, values.T, self._features)
+
+
+def _driving_contributions(driving: NDArray[np.intp], reasons_of: list[ReasonsOfRows]) -> Array:
+    """(features, rows): each row's by the detector that drives it."""
+    contributions = reasons_of[0](np.arange(len(driving)))
+    for position, reasons in enumerate(reasons_of[1:], start=1):
+        rows = np.flatnonzero(driving == position)
+        if len(rows):
+            contributions[:, rows] = reasons(rows)
+    return contributions

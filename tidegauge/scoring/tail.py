@@ -22,16 +22,20 @@ from numpy.typing import NDArray
 
 from tidegauge.errors import InvalidBaseline
 from tidegauge.features import FeatureSchema, FeatureSpec
+from tidegauge.packing import pack, unpack
 from tidegauge.scoring.detector import Array, Missing, ReasonsOfRow, ReasonsOfRows, sum_of_row, sum_of_rows
 
-KNOTS: Final = 252
+KNOTS: Final = 188
 """
 Values kept of each feature's reference, geometrically denser towards both ends; with the ends they fit in 8 levels of a
-binary search.
+binary search, and in 12 blocks.
 """
 
-FEW_ROWS: Final = 48
-"""Up to here one search over all features is faster than one per feature (measured with 30 features)."""
+BLOCK: Final = 16
+"""Knots that are compared at once when rows are few; a feature has at most BLOCK * BLOCK - 1 of them then."""
+
+FEW_ROWS: Final = 24
+"""Up to here two steps of a block each are faster than a step per level (measured with 30 features)."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class TailDetector:
         self._references = tuple(references)
         tables = [_cells(f, r) for f, r in zip(schema.features, references, strict=True)]
         self._missing = np.array([_surprise(r.missing, r.rows) for r in references])
-        # For a few rows: the knots of all features in one array, ordered by (feature, value), searched in one call.
+        # For one row: the knots of all features in one array, ordered by (feature, value), searched in one call.
         # Complex numbers compare exactly that way. Each feature ends in a key that no value reaches, so a value's
         # position among the keys, doubled, is that of its cell in the table.
         self._keys = np.concatenate([_keys(f, np.append(r.knots, np.inf)) for f, r in enumerate(references)])
@@ -73,14 +77,18 @@ class TailDetector:
         self._row_keys = np.zeros(len(schema), dtype=np.complex128)
         self._row_keys.real = self._position
         self._row_values = self._row_keys.imag
-        # For many: one row of knots per feature, filled up to a power of two, searched level by level for all at once.
-        longest = max(len(r.knots) for r in references)
+        # For more: one row of knots per feature, filled up to a power of two, searched without branches, which a
+        # processor could not foresee here.
+        self._longest = longest = max(len(r.knots) for r in references)
         self._levels = [1 << level for level in reversed(range(longest.bit_length()))]
         width = 2 * self._levels[0]
-        self._padded = np.full((len(schema), width), np.inf)
+        self._padded = np.full((len(schema), max(width, BLOCK * BLOCK)), np.inf)
         for padded, reference in zip(self._padded, references, strict=True):
             padded[: len(reference.knots)] = reference.knots
-        self._first_knot = width * self._position[:, None]
+        self._few_rows = FEW_ROWS if longest < BLOCK * BLOCK else 0
+        self._blocks = self._padded.reshape(-1, BLOCK)
+        self._few: dict[int, tuple[Array, NDArray[np.intp]]] = {}
+        self._first_knot = self._padded.shape[1] * self._position[:, None]
         # From a position among the padded knots to the cell before it.
         cells_before = np.cumsum([0, *(len(table) + 1 for table in tables[:-1])])
         self._first_cell = cells_before[:, None] - 2 * self._first_knot
@@ -91,75 +99,110 @@ class TailDetector:
 
     def score_row(self, row: Array, missing: Missing) -> tuple[float, ReasonsOfRow]:
         self._row_values[:] = row if missing is None else np.where(missing, 0.0, row)
-        contributions = self._table.take(self._cells_of(self._row_keys))
+        left = self._keys.searchsorted(self._row_keys)
+        # Equal to knot i: cell 2i + 1; between knots i - 1 and i: 2i.
+        cells = left + left
+        cells += self._keys.take(left) == self._row_keys
+        contributions = self._table.take(cells)
         if missing is not None:
             contributions = np.where(missing, self._missing, contributions)
         return sum_of_row(contributions), lambda: contributions
 
     def scores(self, columns: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
         filled = columns if missing is None else np.where(missing, 0.0, columns)
-        contributions = self._of_few(filled) if columns.shape[1] <= FEW_ROWS else self._of_many(filled)
+        position = (self._search_few if columns.shape[1] <= self._few_rows else self._search_many)(filled)
+        cells = 2 * position + self._first_cell
+        cells += self._padded.take(position) == filled
+        contributions = self._table.take(cells)
         if missing is not None:
             contributions = np.where(missing, self._missing[:, None], contributions)
         return sum_of_rows(contributions), lambda rows: contributions.take(rows, axis=1)
 
-    def _of_few(self, columns: Array) -> Array:
-        keys = np.empty(columns.shape, dtype=np.complex128)
-        keys.real = self._position[:, None]
-        keys.imag = columns
-        return self._table.take(self._cells_of(keys))
+    def _search_few(self, columns: Array) -> NDArray[np.intp]:
+        """How many knots are smaller, in two steps: among the last of each block, then in the block, all compared."""
+        values = columns.ravel()
+        last_of_blocks, first_block = self._tables_for(columns.shape[1])
+        block = np.add.reduce(last_of_blocks < values, axis=0, dtype=np.intp)
+        block += first_block
+        smaller = np.packbits(self._blocks.take(block, axis=0) < values[:, None]).view(np.uint16)
+        block *= BLOCK
+        block += np.bitwise_count(smaller)
+        return np.asarray(block.reshape(columns.shape))
 
-    def _of_many(self, columns: Array) -> Array:
+    def _tables_for(self, rows: int) -> tuple[Array, NDArray[np.intp]]:
+        """(blocks, features x rows) last knots of blocks, and per value the number of its feature's first block."""
+        if rows not in self._few:
+            last = np.repeat(self._padded[:, BLOCK - 1 : self._longest + BLOCK : BLOCK].T, rows, axis=1)
+            self._few[rows] = np.ascontiguousarray(last), np.repeat(self._position * BLOCK, rows)
+        return self._few[rows]
+
+    def _search_many(self, columns: Array) -> NDArray[np.intp]:
+        """The same, level by level of a binary search for all values at once."""
         knots = self._padded.ravel()
         position = np.empty(columns.shape, dtype=np.intp)
         position[:] = self._first_knot
         for level in self._levels:
-            # Without branches, which a processor cannot foresee here.
             position += (knots.take(position + (level - 1)) < columns) * level
-        cells = 2 * position + self._first_cell
-        cells += knots.take(position) == columns
-        return self._table.take(cells)
-
-    def _cells_of(self, keys: NDArray[np.complex128]) -> NDArray[np.int_]:
-        """Equal to knot i: cell 2i + 1; between knots i - 1 and i: 2i."""
-        left = self._keys.searchsorted(keys)
-        cells = left + left
-        cells += self._keys.take(left) == keys
-        return cells
+        return position
 
     def to_document(self) -> dict[str, object]:
+        """The numbers of all features one after the other, each part packed as a whole."""
+        every = self._references
         return {
-            "features": [
-                {
-                    "knots": r.knots.tolist(),
-                    "below": r.below.astype(int).tolist(),
-                    "at_most": r.at_most.astype(int).tolist(),
-                    "rows": r.rows,
-                    "missing": r.missing,
-                    "skew": r.skew,
-                }
-                for r in self._references
-            ]
+            "sizes": [len(r.knots) for r in every],
+            "knots": pack(np.concatenate([r.knots for r in every])),
+            "below": pack(np.concatenate([np.diff(r.below, prepend=0) for r in every]).astype(np.int64)),
+            "ties": pack(np.concatenate([r.at_most - r.below for r in every]).astype(np.int64)),
+            "rows": [r.rows for r in every],
+            "missing": [r.missing for r in every],
+            "skew": [r.skew for r in every],
         }
 
     @classmethod
     def from_document(cls, document: Any, schema: FeatureSchema) -> TailDetector:
         """Raises InvalidBaseline."""
         try:
-            references = [
-                TailReference(
-                    knots=np.array(f["knots"], dtype=np.float64),
-                    below=np.array(f["below"], dtype=np.float64),
-                    at_most=np.array(f["at_most"], dtype=np.float64),
-                    rows=int(f["rows"]),
-                    missing=int(f["missing"]),
-                    skew=float(f["skew"]),
-                )
-                for f in document["features"]
-            ]
-            return cls(schema, references)
+            version_1 = "features" in document
+            return cls(schema, _references_of_version_1(document) if version_1 else _references(document))
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidBaseline(f"detectors.tail: {error!r}") from error
+
+
+def _references(document: Any) -> list[TailReference]:
+    ends = np.cumsum(document["sizes"])
+    knots, below, ties = (
+        unpack(document["knots"], np.float64),
+        *(unpack(document[k], np.int64) for k in ("below", "ties")),
+    )
+    if not len(ends) or not len(knots) == len(below) == len(ties) == ends[-1]:
+        raise ValueError("sizes and knots do not fit")
+    parts = [np.split(values, ends[:-1]) for values in (knots, below, ties)]
+    scalars = [document[name] for name in ("rows", "missing", "skew")]
+    return [
+        TailReference(
+            knots=values,
+            below=np.cumsum(steps).astype(np.float64),
+            at_most=(np.cumsum(steps) + tied).astype(np.float64),
+            rows=int(rows),
+            missing=int(missing),
+            skew=float(skew),
+        )
+        for values, steps, tied, rows, missing, skew in zip(*parts, *scalars, strict=True)
+    ]
+
+
+def _references_of_version_1(document: Any) -> list[TailReference]:
+    return [
+        TailReference(
+            knots=np.array(f["knots"], dtype=np.float64),
+            below=np.array(f["below"], dtype=np.float64),
+            at_most=np.array(f["at_most"], dtype=np.float64),
+            rows=int(f["rows"]),
+            missing=int(f["missing"]),
+            skew=float(f["skew"]),
+        )
+        for f in document["features"]
+    ]
 
 
 def _reference(feature: FeatureSpec, column: Array) -> TailReference:
