@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ def mixed_rows(rows: int, *, seed: int = 1) -> Matrix:
     return matrix
 
 
+@functools.cache
 def mixed_profile() -> BaselineProfile:
     return BaselineProfile.fit(mixed_rows(1000), SCHEMA)
 

@@ -40,6 +40,13 @@ def test_results_of_a_row_do_not_depend_on_the_rows_beside_it(size: int) -> None
         assert alone.outlier[0] == together.outlier[position]
 
 
+def test_rows_as_requests_have_them_are_scored_as_the_matrix_they_stand_for() -> None:
+    scorer = Scorer(PROFILE, false_alarm_rate=0.01)
+    rows = [[170.0, "red", True], {"height": 300.0, "colour": "violet", "open": None}, "no row"]
+    matrix = np.array([[170.0, 2.0, 1.0], [300.0, -1.0, np.nan], [np.nan] * 3])
+    assert scorer.score(rows).p_values["combined"].tolist() == scorer.score(matrix).p_values["combined"].tolist()
+
+
 def test_no_rows_are_no_results() -> None:
     scored = Scorer(PROFILE).score(np.empty((0, 3)))
     assert scored.top == []
