@@ -59,6 +59,10 @@ class Section:
     def section(self, key: str, default: object = None) -> Section:
         return Section(self.at(key), self.get(key, default))
 
+    def mapping(self, key: str) -> Mapping[Any, Any]:
+        """Of names that are the user's own, to any values; empty where there is none."""
+        return self.section(key, {})._value
+
     def text(self, key: str, default: object = _REQUIRED) -> str:
         return self.matching(key, re.compile(r".+"), "text", default)
 

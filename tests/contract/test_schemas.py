@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tidegauge.features import ISSUES
 from tidegauge.monitor import parse_monitor
 from tidegauge.records import PROTOCOLS, Account, Heartbeat, InferenceRecord, encode_heartbeat, encode_record
 from tidegauge.scoring import DETECTORS
+from tidegauge.summaries import container
 from tidegauge.summaries.window_summary import MAGIC, summarise
 
 NAMES = sorted(path.stem for path in SCHEMAS.glob("*.json"))
@@ -32,6 +34,7 @@ def test_every_contract_has_a_schema() -> None:
         "model-monitor.v1alpha1",
         "window-report.v1",
         "window-summary.v1",
+        "window-summary.v2",
     ]
 
 
@@ -85,8 +88,12 @@ def test_what_we_write_fits_the_schemas() -> None:
     validate("heartbeat.v1", json.loads(encode_heartbeat(make_heartbeat(time_ms=1_700_000_000_123, final=True))))
     profile = mixed_profile()
     validate("baseline-profile.v2", json.loads(profile.dump()))
-    for records, beats in (([], []), ([record, unread], [make_heartbeat()])):
-        validate("window-summary.v1", json.loads(summarise(records, beats, profile).encode()[len(MAGIC) :]))
+    sampled = make_record(weight=10.0, outlier=[True], scores={"tail": [3.5]}, predictions=["cat"])
+    for records, beats in (([], []), ([record, unread, sampled], [make_heartbeat()])):
+        summary = summarise(records, beats, profile)
+        validate("window-summary.v2", container.head(summary.encode()[len(MAGIC) :]))
+        bare = replace(summary, quantiles=None, cross=None, given=None, measures=None, labels=None, p_values=None)
+        validate("window-summary.v2", container.head(bare.encode()[len(MAGIC) :]))
 
 
 @pytest.mark.parametrize(

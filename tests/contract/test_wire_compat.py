@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import yaml
 
-from tests.support.examples import monitor_document
+from tests.support.examples import make_record, monitor_document
 from tests.support.schemas import DATA, validate
 from tidegauge.baseline import BaselineProfile
 from tidegauge.errors import InvalidBaseline, InvalidSummary
@@ -36,9 +37,10 @@ from tidegauge.records import (
     encode_record,
 )
 from tidegauge.scoring.scorer import Scorer
+from tidegauge.summaries import container
 from tidegauge.summaries.request_counts import RequestCounts
 from tidegauge.summaries.served_account import Completeness, Incarnation
-from tidegauge.summaries.window_summary import MAGIC, WindowSummary
+from tidegauge.summaries.window_summary import FIRST_MAGIC, MAGIC, WindowSummary, summarise
 from tidegauge.verdict import judge
 from tidegauge.windows import Window
 
@@ -157,7 +159,7 @@ def test_a_baseline_of_a_version_to_come_is_refused() -> None:
 
 def test_summary_v1() -> None:
     data = read("summaries/summary-v1.bin")
-    assert data[:4] == MAGIC == b"tgs1"
+    assert data[:4] == FIRST_MAGIC == b"tgs1"
     validate("window-summary.v1", json.loads(data[4:]))
     summary = WindowSummary.decode(data)
     assert summary.requests == RequestCounts(
@@ -174,12 +176,58 @@ def test_summary_v1() -> None:
         "pod-b/i-7": Incarnation(0, (1_700_000_002_500, 0), (1_700_000_002_500, 0), ended=True),
     }
     assert summary.account.completeness(Window(1_700_000_000_000, 1_700_000_005_000)) == Completeness(150, 150)
+    assert summary.moments.weight.tolist() == [149.0, 149.0, 149.0]
+    assert (summary.quantiles, summary.cross, summary.given, summary.measures) == (None, None, None, None)
+    assert (summary.labels, summary.p_values) == (None, None)
+
+
+def test_summary_v1_merges_with_those_written_now() -> None:
+    """An open window of a running aggregator goes on after an upgrade, without what the old part did not measure."""
+    old = WindowSummary.decode(read("summaries/summary-v1.bin"))
+    new = summarise([make_record()], [], BaselineProfile.load(read("baselines/baseline-v1.json")))
+    for merged in (old.merge(new), new.merge(old)):
+        assert merged.requests.requests == 151
+        assert merged.moments.count.tolist() == [150, 150, 150]
+        assert merged.quantiles is None
+        assert WindowSummary.decode(merged.encode()).encode() == merged.encode()
+
+
+def test_summary_v2() -> None:
+    data = read("summaries/summary-v2.bin")
+    assert data[:4] == MAGIC == b"tgs2"
+    validate("window-summary.v2", container.head(data[4:]))
+    summary = WindowSummary.decode(data)
     assert summary.encode() == data
+    assert summary.requests.weighted() == {
+        "requests": 591.0,
+        "rows": 591.0,
+        "flagged": 3.0,
+        "status.200": 588.0,
+        "status.503": 3.0,
+    }
+    assert summary.moments.count.tolist() == [149, 150, 150]
+    assert [bins.counts.sum() for bins in summary.bins.weighted()] == [591.0, 591.0, 591.0]
+    assert summary.quantiles is not None
+    assert summary.quantiles.quantiles(np.array([0.25, 0.5, 0.75]))[0].tolist() == pytest.approx(
+        [167.0, 173.0, 179.0], abs=1e-5
+    )
+    assert summary.cross is not None
+    assert summary.cross.count.tolist() == [[149, 149], [149, 150]]
+    assert summary.given is not None
+    assert summary.given.edges == {"height": (160.0, 180.0)}
+    assert summary.given.bins is not None
+    assert summary.given.bins.counts.tolist() == [0, 113, 36, 1]
+    assert summary.measures is not None
+    assert summary.measures.names == ("latency_ms", "prediction", "score.tail", "upstream_ms")
+    assert summary.labels is not None
+    assert summary.labels.rows.counts == {("prediction", "0"): 75, ("prediction", "1"): 75}
+    assert summary.p_values is not None
+    assert summary.p_values.counts()[-2:] == [75, 0]
 
 
 def test_a_summary_of_a_version_to_come_is_refused() -> None:
-    with pytest.raises(InvalidSummary, match="tgs2"):
-        WindowSummary.decode(b"tgs2{}")
+    with pytest.raises(InvalidSummary, match="tgs3"):
+        WindowSummary.decode(b"tgs3{}")
 
 
 def test_report_v1() -> None:

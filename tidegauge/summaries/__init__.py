@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol, Self
 
 from tidegauge.summaries.bin_counts import BinCounts
+from tidegauge.summaries.cross_moments import CrossMoments
+from tidegauge.summaries.given_bins import GivenBins
+from tidegauge.summaries.label_counts import LabelCounts
+from tidegauge.summaries.measures import Measures
 from tidegauge.summaries.moments import Moments
+from tidegauge.summaries.p_value_counts import PValueCounts
+from tidegauge.summaries.quantile_sketches import QuantileSketches
 from tidegauge.summaries.request_counts import RequestCounts
 from tidegauge.summaries.served_account import ServedAccount
 from tidegauge.summaries.window_rows import WindowRows
@@ -25,7 +31,7 @@ class Summary(Protocol):
         """Raises IncompatibleSummaries when the two were built with different parameters."""
 
     def to_state(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Of what the container takes: JSON values, arrays and bytes."""
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self: ...
@@ -36,4 +42,10 @@ SUMMARIES: Final[Mapping[str, type[Summary]]] = {
     "moments": Moments,
     "bins": BinCounts,
     "account": ServedAccount,
+    "quantiles": QuantileSketches,
+    "cross": CrossMoments,
+    "given": GivenBins,
+    "measures": Measures,
+    "labels": LabelCounts,
+    "p_values": PValueCounts,
 }

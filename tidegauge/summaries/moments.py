@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
@@ -20,8 +21,10 @@ _QUIETLY: Final = np.errstate(over="ignore", invalid="ignore")
 @dataclass(frozen=True)
 class Moments:
     """
-    Per feature, arrays of shape (features,). count, missing: rows with and without a value. mean, m2: of the values,
-    m2 the sum of squared deviations from the mean; 0 where count is 0. low, high: +inf, -inf where count is 0.
+    Per feature, arrays of shape (features,). count, missing: rows with and without a value. infinite: those of the
+    missing that are known to have been no finite number. weight: sum of the weights of the rows with a value. mean, m2:
+    weighted; m2 the sum of squared deviations from the mean; 0 where count is 0. low, high: +inf, -inf where count
+    is 0.
 
     Merging follows Chan, Golub and LeVeque 1983 ("Algorithms for computing the sample variance", Am. Statistician 37):
     counts and range are exact in any order, mean and m2 to 1e-9 relative, at offsets up to 1e9 times the spread. Beyond
@@ -30,76 +33,112 @@ class Moments:
 
     count: Counts
     missing: Counts
+    infinite: Counts
+    weight: Array
     mean: Array
     m2: Array
     low: Array
     high: Array
 
     @classmethod
-    @_QUIETLY
     def of(cls, data: WindowRows) -> Moments:
-        matrix = data.matrix
+        return cls.of_columns(data.matrix, data.weights, data.infinite)
+
+    @classmethod
+    @_QUIETLY
+    def of_columns(cls, matrix: Array, weights: Array | None = None, infinite: Counts | None = None) -> Moments:
+        """matrix: (rows, columns), NaN = missing. weights: of the rows, None where every one is 1."""
         present = ~np.isnan(matrix)
         count = present.sum(axis=0)
-        divisor = np.maximum(count, 1)
+        weight = count.astype(np.float64) if weights is None else weights @ present
+        divisor = np.where(count > 0, weight, 1.0)
         # About the first value rather than about 0, so that a large offset costs no digits.
         origin = np.where(present.any(axis=0), _first_present(matrix, present), 0.0)
         shifted = np.where(present, matrix - origin, 0.0)
-        shift = shifted.sum(axis=0) / divisor
+        shift = _weighted_sum(shifted, weights) / divisor
         return cls(
             count=count,
             missing=len(matrix) - count,
+            infinite=np.zeros_like(count) if infinite is None else infinite,
+            weight=weight,
             mean=origin + shift,
-            m2=(np.where(present, shifted - shift, 0.0) ** 2).sum(axis=0),
+            m2=_weighted_sum(np.where(present, shifted - shift, 0.0) ** 2, weights),
             low=np.where(present, matrix, np.inf).min(axis=0, initial=np.inf),
             high=np.where(present, matrix, -np.inf).max(axis=0, initial=-np.inf),
         )
+
+    @classmethod
+    def side_by_side(cls, parts: Sequence[Moments]) -> Moments:
+        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+
+    def arranged(self, positions: NDArray[np.int64]) -> Moments:
+        """The columns at these positions; -1 stands for one without any rows."""
+        extended = Moments.side_by_side([self, Moments.of_columns(np.empty((0, 1)))])
+        return Moments(**{f.name: getattr(extended, f.name)[positions] for f in fields(Moments)})
 
     @_QUIETLY
     def merge(self, other: Moments) -> Moments:
         """Raises IncompatibleSummaries when the numbers of features differ."""
         if self.count.shape != other.count.shape:
             raise IncompatibleSummaries("features", len(self.count), len(other.count))
-        count = self.count + other.count
-        divisor = np.maximum(count, 1)
+        weight = self.weight + other.weight
         difference = np.where((self.count > 0) & (other.count > 0), other.mean - self.mean, 0.0)
-        share = other.count / divisor
+        share = other.weight / np.where(weight > 0, weight, 1.0)
         return Moments(
-            count=count,
+            count=self.count + other.count,
             missing=self.missing + other.missing,
+            infinite=self.infinite + other.infinite,
+            weight=weight,
             mean=np.where(self.count > 0, self.mean + difference * share, other.mean),
-            m2=self.m2 + other.m2 + difference**2 * self.count * share,
+            m2=self.m2 + other.m2 + difference**2 * self.weight * share,
             low=np.minimum(self.low, other.low),
             high=np.maximum(self.high, other.high),
         )
 
     def standard_deviation(self) -> Array:
-        """Sample standard deviation (n - 1); NaN where count < 2."""
-        spread = np.full(len(self.count), np.nan)
-        enough = self.count > 1
-        spread[enough] = np.sqrt(self.m2[enough] / (self.count[enough] - 1))
-        return spread
+        """
+        Sample standard deviation; NaN where count < 2. With weights, that of the population the rows were sampled from:
+        the weighted mean square times n / (n - 1), n rows (Lumley 2010, "Complex Surveys", section 2.2).
+        """
+        variance = self._variance()
+        return np.asarray(np.sqrt(variance * self.count / np.where(self.count > 1, self.count - 1, np.nan)))
+
+    def population_standard_deviation(self) -> Array:
+        """Of the values themselves; NaN where count is 0."""
+        return np.asarray(np.sqrt(self._variance()))
+
+    @_QUIETLY
+    def total(self) -> Array:
+        """Weighted sum of the values; 0 where count is 0."""
+        return self.weight * self.mean
+
+    @_QUIETLY
+    def total_of_squares(self) -> Array:
+        return self.m2 + self.weight * self.mean**2
+
+    def _variance(self) -> Array:
+        return self.m2 / np.where(self.count > 0, self.weight, np.nan)
 
     def to_state(self) -> dict[str, Any]:
-        return {
-            "count": self.count.tolist(),
-            "missing": self.missing.tolist(),
-            "mean": self.mean.tolist(),
-            "m2": self.m2.tolist(),
-            "low": _finite(self.low),
-            "high": _finite(self.high),
-        }
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Moments:
+        """Also of the first format, which had neither weights nor infinite values and null for the range of nothing."""
+        counts = {name: np.array(state[name], dtype=np.int64) for name in ("count", "missing")}
         return cls(
-            count=np.array(state["count"], dtype=np.int64),
-            missing=np.array(state["missing"], dtype=np.int64),
+            **counts,
+            infinite=np.array(state.get("infinite", np.zeros_like(counts["count"])), dtype=np.int64),
+            weight=np.array(state.get("weight", counts["count"]), dtype=np.float64),
             mean=np.array(state["mean"], dtype=np.float64),
             m2=np.array(state["m2"], dtype=np.float64),
-            low=np.array([np.inf if value is None else value for value in state["low"]]),
-            high=np.array([-np.inf if value is None else value for value in state["high"]]),
+            low=_range(state["low"], np.inf),
+            high=_range(state["high"], -np.inf),
         )
+
+
+def _weighted_sum(values: Array, weights: Array | None) -> Array:
+    return np.asarray(values.sum(axis=0) if weights is None else weights @ values)
 
 
 def _first_present(matrix: Array, present: NDArray[np.bool_]) -> Array:
@@ -108,6 +147,5 @@ def _first_present(matrix: Array, present: NDArray[np.bool_]) -> Array:
     return np.asarray(matrix[np.argmax(present, axis=0), np.arange(matrix.shape[1])])
 
 
-def _finite(values: Array) -> list[float | None]:
-    """JSON has no infinity; the range of nothing is null."""
-    return [value if np.isfinite(value) else None for value in values.tolist()]
+def _range(values: Any, of_nothing: float) -> Array:
+    return np.array([of_nothing if value is None else value for value in values], dtype=np.float64)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from tidegauge.records import InferenceRecord
+from tidegauge.summaries.strata import Strata, by_weight
 from tidegauge.summaries.window_rows import WindowRows
 
+TallyCounter = Counter[str]
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class RequestCounts:
     """
     statuses: requests by HTTP status; issues: values or requests by kind of issue. rows: scored rows; flagged: those
-    that were outliers. Merging is exact, commutative and associative.
+    that were outliers. strata: of the requests whose weight is not 1, by weight, counts named as `weighted` names them.
+    Merging is exact, commutative and associative.
     """
 
     requests: int = 0
@@ -22,18 +29,22 @@ class RequestCounts:
     flagged: int = 0
     statuses: Mapping[str, int] = field(default_factory=dict)
     issues: Mapping[str, int] = field(default_factory=dict)
+    strata: Strata[TallyCounter] = field(default_factory=Strata)
 
     @classmethod
     def of(cls, data: WindowRows) -> RequestCounts:
         issues: Counter[str] = Counter()
         for record in data.records:
             issues.update(record.issues)
+        if data.infinite is not None:
+            issues["non_finite"] += int(data.infinite.sum())
         return cls(
             requests=len(data.records),
-            rows=sum(len(record.outlier) for record in data.records),
-            flagged=sum(sum(map(bool, record.outlier)) for record in data.records),
+            rows=len(data.flags.outlier),
+            flagged=int(data.flags.outlier.sum()),
             statuses=dict(Counter(str(record.status) for record in data.records)),
             issues=dict(+issues),  # a count of 0 would not survive a merge
+            strata=_rows_by_weight(data).merge(_requests_by_weight(data.records)),
         )
 
     def merge(self, other: RequestCounts) -> RequestCounts:
@@ -43,7 +54,23 @@ class RequestCounts:
             flagged=self.flagged + other.flagged,
             statuses=dict(Counter(self.statuses) + Counter(other.statuses)),
             issues=dict(Counter(self.issues) + Counter(other.issues)),
+            strata=self.strata.merge(other.strata),
         )
+
+    def weighted(self) -> dict[str, float]:
+        """Sums of weights: "requests", "rows", "flagged", and "status.200" and its like."""
+        named = {f"status.{status}": count for status, count in self.statuses.items()}
+        sums: dict[str, float] = {"requests": self.requests, "rows": self.rows, "flagged": self.flagged, **named}
+        for weight, counts in sorted(self.strata.parts.items()):
+            for name, count in counts.items():
+                sums[name] += (weight - 1) * count
+        return sums
+
+    def effective_rows(self) -> float:
+        """Of how many equally weighted scored rows the weighted ones have the precision; `rows` without weights."""
+        sampled = [(weight, counts["rows"]) for weight, counts in self.strata.parts.items()]
+        squares = self.rows + sum((weight * weight - 1) * count for weight, count in sampled)
+        return self.weighted()["rows"] ** 2 / squares if squares else 0.0
 
     def to_state(self) -> dict[str, Any]:
         return {
@@ -52,8 +79,33 @@ class RequestCounts:
             "flagged": self.flagged,
             "statuses": self.statuses,
             "issues": self.issues,
+            "strata": self.strata.to_state(dict),
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> RequestCounts:
-        return cls(**state)
+        """Also of the first format, which had no weights."""
+        strata = state.get("strata", {"parts": [], "coarse": False})
+        return cls(**(state | {"strata": Strata.from_state(strata, TallyCounter)}))
+
+
+def _requests_by_weight(records: Sequence[InferenceRecord]) -> Strata[TallyCounter]:
+    sampled = [record for record in records if record.weight != 1]
+    if not sampled:
+        return Strata()
+    statuses = np.array([f"status.{record.status}" for record in sampled])
+    weights = np.array([record.weight for record in sampled], dtype=np.float64)
+    return by_weight(
+        weights, lambda chosen: Counter({"requests": int(chosen.sum()), **Counter(statuses[chosen].tolist())})
+    )
+
+
+def _rows_by_weight(data: WindowRows) -> Strata[TallyCounter]:
+    if data.flags.weights is None:
+        return Strata()
+    sampled = data.flags.weights != 1
+    outlier = data.flags.outlier[sampled]
+    return by_weight(
+        data.flags.weights[sampled],
+        lambda chosen: +Counter({"rows": int(chosen.sum()), "flagged": int(outlier[chosen].sum())}),
+    )

@@ -1,30 +1,127 @@
-"""One window's records and heartbeats, as the summaries take them in."""
+"""One window's records and heartbeats, or a matrix of rows, as the summaries take them in."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidegauge.baseline import BaselineProfile
 from tidegauge.features import Matrix, coerce_rows
 from tidegauge.records import Heartbeat, InferenceRecord
+from tidegauge.statistics_spec import Statistics
+from tidegauge.summaries.predictions import Labels, of_values, read_predictions
+from tidegauge.summaries.record_columns import Columns, per_row, spread, timings, weights_of
+
+Array = NDArray[np.float64]
+
+COMBINED = "combined"
+"""Under this name p_values has those of all detectors together."""
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Verdicts on scored rows. weights: of the rows, None where every one is 1."""
+
+    outlier: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=bool))
+    weights: Array | None = None
 
 
 @dataclass(frozen=True)
 class WindowRows:
-    """matrix: float64 (rows, features) of all records together, NaN = missing, in the profile's schema."""
+    """
+    matrix: float64 (rows, features) of all records together, in the profile's schema; NaN = missing, and no infinities.
+    weights: of the rows, None where every one is 1. infinite: per feature, how many values are missing because they
+    were no finite number; records do not say, so theirs are 0. measures: numbers beside the features. combined:
+    p-values. The other parts may have fewer rows than the matrix, or more: not every row that was logged was scored.
+    """
 
     profile: BaselineProfile
     records: Sequence[InferenceRecord]
     heartbeats: Sequence[Heartbeat]
     matrix: Matrix
+    weights: Array | None = None
+    infinite: NDArray[np.int64] | None = None
+    measures: Sequence[Columns] = ()
+    combined: Sequence[Columns] = ()
+    labels: Sequence[Labels] = ()
+    flags: Flags = field(default_factory=Flags)
+    statistics: Statistics = field(default_factory=Statistics)
 
     @classmethod
     def of(
-        cls, records: Sequence[InferenceRecord], heartbeats: Sequence[Heartbeat], profile: BaselineProfile
+        cls,
+        records: Sequence[InferenceRecord],
+        heartbeats: Sequence[Heartbeat],
+        profile: BaselineProfile,
+        statistics: Statistics | None = None,
     ) -> WindowRows:
         rows = [row for record in records if record.features for row in record.features]
-        matrix = coerce_rows(rows, profile.schema).matrix if rows else np.empty((0, len(profile.schema)))
-        return cls(profile, records, heartbeats, matrix)
+        weights = weights_of(records)
+        predictions = read_predictions(records, weights)
+        scores = per_row("score.", [record.scores for record in records], weights)
+        return cls(
+            profile,
+            records,
+            heartbeats,
+            coerce_rows(rows, profile.schema).matrix if rows else np.empty((0, len(profile.schema))),
+            weights=spread(weights, [len(record.features or ()) for record in records]),
+            measures=[timings(records, weights), *scores, *predictions.numbers],
+            combined=per_row("", [_combined(record) for record in records], weights),
+            labels=predictions.labels,
+            flags=_flags(records, weights),
+            statistics=statistics or Statistics(),
+        )
+
+    @classmethod
+    def of_matrix(
+        cls,
+        matrix: Matrix,
+        profile: BaselineProfile,
+        *,
+        predictions: object = None,
+        scores: Mapping[str, Sequence[float]] | None = None,
+        p_values: Sequence[float] | None = None,
+        outlier: Sequence[bool] | NDArray[np.bool_] | None = None,
+        weights: Sequence[float] | None = None,
+        statistics: Statistics | None = None,
+    ) -> WindowRows:
+        """One value per row in each; p_values: combined ones. Infinities become missing and are counted."""
+        of_rows = None if weights is None else np.asarray(weights, dtype=np.float64)
+        read = of_values(predictions, of_rows)
+        infinite = np.isinf(matrix)
+        named = {f"score.{name}": values for name, values in (scores or {}).items()}
+        combined = {} if p_values is None else {COMBINED: p_values}
+        return cls(
+            profile,
+            [],
+            [],
+            np.where(infinite, np.nan, matrix),
+            weights=of_rows,
+            infinite=infinite.sum(axis=0),
+            measures=[*([Columns.of(named, of_rows)] if named else ()), *read.numbers],
+            combined=[Columns.of(combined, of_rows)] if combined else [],
+            labels=read.labels,
+            flags=Flags() if outlier is None else Flags(np.asarray(outlier, dtype=bool), of_rows),
+            statistics=statistics or Statistics(),
+        )
+
+    @cached_property
+    def quantities(self) -> list[int]:
+        """Positions of the features whose values are numbers and not codes."""
+        return [at for at, feature in enumerate(self.profile.schema.features) if feature.kind != "categorical"]
+
+
+def _combined(record: InferenceRecord) -> dict[str, Sequence[Any]]:
+    return {COMBINED: record.p_values[COMBINED]} if COMBINED in record.p_values else {}
+
+
+def _flags(records: Sequence[InferenceRecord], weights: Array | None) -> Flags:
+    flags = [record.outlier for record in records]
+    outlier = np.array(list(map(bool, chain.from_iterable(flags))), dtype=bool)
+    return Flags(outlier, spread(weights, [len(flag) for flag in flags]))

@@ -2,60 +2,147 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from tidegauge.baseline import BaselineProfile
 from tidegauge.errors import InvalidSummary
+from tidegauge.features import Matrix
 from tidegauge.records import Heartbeat, InferenceRecord
-from tidegauge.summaries import SUMMARIES
+from tidegauge.statistics_spec import Statistics
+from tidegauge.summaries import SUMMARIES, container
 from tidegauge.summaries.bin_counts import BinCounts
+from tidegauge.summaries.cross_moments import CrossMoments
+from tidegauge.summaries.given_bins import GivenBins
+from tidegauge.summaries.label_counts import LabelCounts
+from tidegauge.summaries.measures import Measures
 from tidegauge.summaries.moments import Moments
+from tidegauge.summaries.p_value_counts import PValueCounts
+from tidegauge.summaries.quantile_sketches import QuantileSketches
 from tidegauge.summaries.request_counts import RequestCounts
 from tidegauge.summaries.served_account import ServedAccount
 from tidegauge.summaries.window_rows import WindowRows
 
-MAGIC: Final = b"tgs1"
+MAGIC: Final = b"tgs2"
 """Format and version of the bytes; a reader refuses what it does not know rather than guess."""
+
+FIRST_MAGIC: Final = b"tgs1"
+"""JSON, with REQUIRED parts alone and without weights. Read, no longer written."""
+
+REQUIRED: Final = ("requests", "moments", "bins", "account")
 
 
 @dataclass(frozen=True)
 class WindowSummary:
-    """One field for each entry of SUMMARIES."""
+    """One field for each entry of SUMMARIES. None: not measured, as the monitor wishes or an older program left it."""
 
     requests: RequestCounts
     moments: Moments
     bins: BinCounts
     account: ServedAccount
+    quantiles: QuantileSketches | None = None
+    cross: CrossMoments | None = None
+    given: GivenBins | None = None
+    measures: Measures | None = None
+    labels: LabelCounts | None = None
+    p_values: PValueCounts | None = None
 
     def merge(self, other: WindowSummary) -> WindowSummary:
-        """Raises IncompatibleSummaries when the two are of different baselines."""
-        return _assemble({name: getattr(self, name).merge(getattr(other, name)) for name in SUMMARIES})
+        """
+        What one side did not measure, the whole has not: a part that knew some rows only would pass for one that knows
+        them all. Raises IncompatibleSummaries when the two are of different baselines.
+        """
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in SUMMARIES}
+        return _assemble(
+            {
+                name: None if left is None or right is None else left.merge(right)
+                for name, (left, right) in pairs.items()
+            }
+        )
 
     def encode(self) -> bytes:
-        return MAGIC + orjson.dumps({name: getattr(self, name).to_state() for name in SUMMARIES})
+        parts = {name: getattr(self, name) for name in SUMMARIES}
+        return MAGIC + container.dump({name: part and part.to_state() for name, part in parts.items()})
 
     @classmethod
     def decode(cls, data: bytes) -> WindowSummary:
         """Raises InvalidSummary."""
-        if data[: len(MAGIC)] != MAGIC:
-            raise InvalidSummary(f"begins with {data[: len(MAGIC)]!r}, this reader knows {MAGIC!r}")
+        magic, content = data[: len(MAGIC)], data[len(MAGIC) :]
+        if magic not in (MAGIC, FIRST_MAGIC):
+            raise InvalidSummary(f"begins with {magic!r}, this reader knows {FIRST_MAGIC!r} and {MAGIC!r}")
         try:
-            states = orjson.loads(data[len(MAGIC) :])
-            return _assemble({name: kind.from_state(states[name]) for name, kind in SUMMARIES.items()})
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            states = container.load(content) if magic == MAGIC else orjson.loads(content)
+            return _assemble({name: _part(name, states) for name in SUMMARIES})
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RuntimeError) as error:
             raise InvalidSummary(repr(error)) from error
 
 
 def summarise(
-    records: Sequence[InferenceRecord], heartbeats: Sequence[Heartbeat], profile: BaselineProfile
+    records: Sequence[InferenceRecord],
+    heartbeats: Sequence[Heartbeat],
+    profile: BaselineProfile,
+    statistics: Statistics | None = None,
 ) -> WindowSummary:
     """The summary of these records and heartbeats, all of one monitor, baseline and window."""
-    data = WindowRows.of(records, heartbeats, profile)
-    return _assemble({name: kind.of(data) for name, kind in SUMMARIES.items()})
+    return _summary(WindowRows.of(records, heartbeats, profile, statistics))
+
+
+def summarise_matrix(
+    matrix: Matrix,
+    profile: BaselineProfile,
+    *,
+    predictions: object = None,
+    scores: Mapping[str, Sequence[float]] | None = None,
+    p_values: Sequence[float] | None = None,
+    outlier: Sequence[bool] | NDArray[np.bool_] | None = None,
+    weights: Sequence[float] | None = None,
+    statistics: Statistics | None = None,
+) -> WindowSummary:
+    """
+    The summary of rows that came as no records: a notebook's, a batch job's. It merges with any other.
+
+    matrix: float64 (rows, features) in the profile's schema, as features.coerce_rows makes it; NaN = missing.
+    Infinities are counted as non-finite and then missing, as they are in a request. The others have one value per row
+    and may be left out: predictions (numbers, labels, or rows of several outputs), scores by detector, p_values (the
+    detectors' combined ones), outlier (verdicts), weights (> 0: how many rows of traffic each stands for). There are no
+    requests in it, and its completeness is unknown. Raises ValueError when lengths differ or a weight is not above 0.
+    """
+    matrix = np.asarray(matrix, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[1] != len(profile.schema):
+        raise ValueError(f"expected rows of {len(profile.schema)} features, got shape {matrix.shape}")
+    given = {"predictions": predictions, "p_values": p_values, "outlier": outlier, "weights": weights, **(scores or {})}
+    for name, values in given.items():
+        if values is not None and len(values) != len(matrix):  # type: ignore[arg-type]
+            raise ValueError(f"{name}: {len(values)} values for {len(matrix)} rows")  # type: ignore[arg-type]
+    if weights is not None and not all(0 < weight < np.inf for weight in weights):
+        raise ValueError("weights: expected finite numbers above 0")
+    data = WindowRows.of_matrix(
+        matrix,
+        profile,
+        predictions=predictions,
+        scores=scores,
+        p_values=p_values,
+        outlier=outlier,
+        weights=weights,
+        statistics=statistics,
+    )
+    return _summary(data)
+
+
+def _summary(data: WindowRows) -> WindowSummary:
+    wanted = SUMMARIES if data.statistics.covariance else {n: kind for n, kind in SUMMARIES.items() if n != "cross"}
+    return _assemble({name: kind.of(data) for name, kind in wanted.items()})
+
+
+def _part(name: str, states: Mapping[str, Any]) -> Any:
+    if name not in REQUIRED and states.get(name) is None:
+        return None
+    return SUMMARIES[name].from_state(states[name])
 
 
 def _assemble(parts: dict[str, Any]) -> WindowSummary:

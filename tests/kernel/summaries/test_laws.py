@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,33 +11,46 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.examples import make_heartbeat, make_record, mixed_profile
+from tests.support.examples import make_heartbeat, make_record, mixed_profile, mixed_rows, numeric_schema
+from tidegauge.baseline import BaselineProfile
 from tidegauge.errors import IncompatibleSummaries, InvalidSummary
 from tidegauge.records import Heartbeat, InferenceRecord
-from tidegauge.summaries import SUMMARIES, Summary
+from tidegauge.summaries import SUMMARIES, Summary, container
 from tidegauge.summaries.bin_counts import BinCounts
+from tidegauge.summaries.cross_moments import CrossMoments
 from tidegauge.summaries.moments import Moments
+from tidegauge.summaries.quantile_sketches import QuantileSketches
 from tidegauge.summaries.window_rows import WindowRows
-from tidegauge.summaries.window_summary import MAGIC, WindowSummary, summarise
+from tidegauge.summaries.window_summary import FIRST_MAGIC, MAGIC, REQUIRED, WindowSummary, summarise
 
 PROFILE = mixed_profile()
 
 HEIGHTS = st.none() | st.floats(-1e12, 1e12) | st.floats(150.0, 190.0)
 ROWS = st.tuples(HEIGHTS, st.sampled_from(["blue", "green", "red", "pink", None]), st.sampled_from([True, False, None]))
 INCARNATIONS = st.sampled_from(["i-1", "i-2"])
+WEIGHTS = st.sampled_from([1.0, 1.0, 10.0, 2.5])
+PREDICTIONS = st.sampled_from([None, 5, [], [1.5], [3, 4], ["cat", "dog"], [[0.25, 0.75]], {"age": [41.5]}, [{"a": 1}]])
+P_VALUES = st.floats(0.0, 1.0) | st.none()
 RECORDS = st.builds(
-    lambda rows, incarnation, status, issues, flags: make_record(
+    lambda rows, incarnation, status, issues, flags, weight, predictions, p_values: make_record(
         features=None if rows is None else [list(row) for row in rows],
         incarnation=incarnation,
         status=status,
         issues=issues,
         outlier=flags[: len(rows or [])],
+        weight=weight,
+        predictions=predictions,
+        scores={"tail": p_values, "mahalanobis": p_values[:1]},
+        p_values={"combined": p_values},
     ),
     st.none() | st.lists(ROWS, max_size=3),
     INCARNATIONS,
     st.sampled_from([200, 404, 503]),
     st.dictionaries(st.sampled_from(["wrong_type", "non_finite"]), st.integers(0, 5)),
     st.lists(st.booleans(), min_size=3, max_size=3),
+    WEIGHTS,
+    PREDICTIONS,
+    st.lists(P_VALUES, max_size=3),
 )
 BEATS = st.builds(
     lambda second, incarnation, final: make_heartbeat(
@@ -60,24 +72,45 @@ def of(kind: type[Summary], *batches: Batch) -> Any:
 
 
 def same(left: Any, right: Any) -> bool:
-    """Exact, but for the sums of Moments, which are equal to 1e-9 relative."""
+    """Exact, but for sums of floating-point numbers, and for sketches, which must give the same quantiles."""
     if isinstance(left, Moments):
-        size = np.maximum(np.abs(left.low), np.abs(left.high))
-        size = np.where(np.isfinite(size), size, 0.0)
-        return (
-            all(
-                np.array_equal(getattr(left, name), getattr(right, name))
-                for name in ("count", "missing", "low", "high")
-            )
-            and bool((np.abs(left.mean - right.mean) <= 1e-9 * size).all())
-            and bool((np.abs(left.m2 - right.m2) <= 1e-9 * np.maximum(left.m2, 1e-6 * size**2)).all())
-        )
+        return _same_moments(left, right)
+    if isinstance(left, CrossMoments):
+        return _same_cross_moments(left, right)
+    if isinstance(left, QuantileSketches):
+        ranks = np.linspace(0, 1, 21)
+        return np.array_equal(left.quantiles(ranks), right.quantiles(ranks), equal_nan=True)
     if isinstance(left, Mapping):
         return set(left) == set(right) and all(same(left[name], right[name]) for name in left)
     if dataclasses.is_dataclass(left) and not isinstance(left, type):
         fields = dataclasses.fields(left)
         return type(left) is type(right) and all(same(getattr(left, f.name), getattr(right, f.name)) for f in fields)
     return bool(np.array_equal(left, right)) if isinstance(left, np.ndarray) else bool(left == right)
+
+
+def _same_moments(left: Moments, right: Moments) -> bool:
+    size = np.maximum(np.abs(left.low), np.abs(left.high))
+    size = np.where(np.isfinite(size), size, 0.0)
+    square = np.maximum(left.m2, 1e-6 * size**2)
+    exact = ("count", "missing", "infinite", "low", "high")
+    return (
+        all(np.array_equal(getattr(left, name), getattr(right, name)) for name in exact)
+        and np.allclose(left.weight, right.weight, rtol=1e-12, atol=0)
+        and bool((np.abs(left.mean - right.mean) <= 1e-9 * size).all())
+        and bool((np.abs(left.m2 - right.m2) <= 1e-9 * square * np.maximum(left.weight, 1)).all())
+    )
+
+
+def _same_cross_moments(left: CrossMoments, right: CrossMoments) -> bool:
+    """To 1e-9 of the size of the whole columns: rows that a pair leaves out may hold their largest values."""
+    size = (np.abs(np.diagonal(left.mean)) + np.sqrt(np.diagonal(left.square)))[:, None]
+    return (
+        np.array_equal(left.count, right.count)
+        and np.allclose(left.weight, right.weight, rtol=1e-12, atol=0)
+        and bool((np.abs(left.mean - right.mean) <= 1e-9 * size).all())
+        and bool((np.abs(left.square - right.square) <= 1e-9 * size**2).all())
+        and bool((np.abs(left.comoment - right.comoment) <= 1e-9 * size * size.T).all())
+    )
 
 
 @given(a=BATCHES, b=BATCHES)
@@ -111,18 +144,19 @@ def test_an_empty_summary_changes_nothing(a: Batch) -> None:
 def test_merging_changes_neither_side(a: Batch, b: Batch) -> None:
     for kind in SUMMARIES.values():
         left, right = of(kind, a), of(kind, b)
-        before = json.dumps([left.to_state(), right.to_state()])
+        before = container.dump([left.to_state(), right.to_state()])
         left.merge(right)
-        assert json.dumps([left.to_state(), right.to_state()]) == before
+        assert container.dump([left.to_state(), right.to_state()]) == before
 
 
 @given(a=BATCHES)
 def test_a_summary_survives_its_state(a: Batch) -> None:
     for kind in SUMMARIES.values():
         summary = of(kind, a)
-        again = kind.from_state(json.loads(json.dumps(summary.to_state())))
+        state = container.dump(summary.to_state())
+        again = kind.from_state(container.load(state))
         assert same(again, summary)
-        assert json.dumps(again.to_state()) == json.dumps(summary.to_state())
+        assert container.dump(again.to_state()) == state
 
 
 @given(a=BATCHES, b=BATCHES)
@@ -143,24 +177,38 @@ def test_summaries_of_other_bins_have_no_merge() -> None:
         BinCounts(np.zeros(3, int), (0, 3)).merge(BinCounts(np.zeros(4, int), (0, 4)))
 
 
-@pytest.mark.parametrize("kind", [Moments, BinCounts])
-def test_summaries_of_other_features_have_no_merge(kind: type[Summary]) -> None:
-    narrow = of(kind)
-    state = {name: values[:-1] for name, values in narrow.to_state().items()}
-    with pytest.raises(IncompatibleSummaries):
-        narrow.merge(kind.from_state(state))
+def test_summaries_of_other_features_have_no_merge() -> None:
+    other = WindowRows.of([], [], BaselineProfile.fit(mixed_rows(300)[:, :1], numeric_schema(1)))
+    for kind in (Moments, BinCounts, QuantileSketches, CrossMoments):
+        with pytest.raises(IncompatibleSummaries):
+            of(kind).merge(kind.of(other))
+
+
+def test_what_one_side_did_not_measure_the_whole_has_not() -> None:
+    with_all = summarise([make_record()], [], PROFILE)
+    without = dataclasses.replace(with_all, quantiles=None)
+    for merged in (with_all.merge(without), without.merge(with_all)):
+        assert merged.quantiles is None
+        assert merged.cross is not None
+        assert merged.moments.count.tolist() == [2, 2, 2]
+        assert same(WindowSummary.decode(merged.encode()), merged)
 
 
 @pytest.mark.parametrize(
     "data",
     [
         pytest.param(b"", id="empty"),
-        pytest.param(b"tgs2{}", id="version-to-come"),
-        pytest.param(MAGIC, id="nothing-after-the-magic"),
-        pytest.param(MAGIC + b"{", id="cut-off"),
-        pytest.param(MAGIC + b"[]", id="list"),
-        pytest.param(MAGIC + b"{}", id="no-parts"),
-        pytest.param(MAGIC + b'{"requests":[],"moments":{},"bins":{},"account":{}}', id="empty-parts"),
+        pytest.param(b"tgs3{}", id="version-to-come"),
+        pytest.param(FIRST_MAGIC, id="nothing-after-the-magic"),
+        pytest.param(FIRST_MAGIC + b"{", id="cut-off"),
+        pytest.param(FIRST_MAGIC + b"[]", id="list"),
+        pytest.param(FIRST_MAGIC + b"{}", id="no-parts"),
+        pytest.param(FIRST_MAGIC + b'{"requests":[],"moments":{},"bins":{},"account":{}}', id="empty-parts"),
+        pytest.param(MAGIC, id="no-head"),
+        pytest.param(MAGIC + container.dump([]), id="a-list-in-the-head"),
+        pytest.param(MAGIC + container.dump({}), id="no-parts-in-the-head"),
+        pytest.param(summarise([], [], PROFILE).encode()[:-1], id="cut-off-in-the-numbers"),
+        pytest.param(summarise([], [], PROFILE).encode() + b"0", id="something-after-the-numbers"),
     ],
 )
 def test_bytes_that_are_no_summary_are_refused(data: bytes) -> None:
@@ -171,6 +219,10 @@ def test_bytes_that_are_no_summary_are_refused(data: bytes) -> None:
 @pytest.mark.parametrize("part", SUMMARIES)
 @pytest.mark.parametrize("state", [None, 5, [], [1], "text", {"surplus": 1}], ids=repr)
 def test_a_part_of_another_shape_is_refused(part: str, state: object) -> None:
-    document = json.loads(summarise([], [], PROFILE).encode()[len(MAGIC) :]) | {part: state}
+    parts = {name: getattr(summarise([], [], PROFILE), name).to_state() for name in SUMMARIES} | {part: state}
+    data = MAGIC + container.dump(parts)
+    if state is None and part not in REQUIRED:
+        assert getattr(WindowSummary.decode(data), part) is None
+        return
     with pytest.raises(InvalidSummary):
-        WindowSummary.decode(MAGIC + json.dumps(document).encode())
+        WindowSummary.decode(data)

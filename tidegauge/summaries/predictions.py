@@ -1,0 +1,142 @@
+"""
+What the model answered, read from records in whatever form the predictor gave it: numbers by output, and labels.
+
+A text or a boolean is a label, a number a quantity. A whole number is both: whether 3 is a class or a count, the answer
+does not say. Outputs of one answer are numbered or named; a single one is called "prediction".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.records import InferenceRecord
+from tidegauge.summaries.record_columns import Columns, spread
+
+Array = NDArray[np.float64]
+
+SINGLE: Final = "prediction"
+
+MOST_OUTPUTS: Final = 16
+"""Of one answer; further ones are not summarised. A network's embedding is no set of outputs to watch one by one."""
+
+LABEL_LENGTH: Final = 64
+"""Longer labels are cut."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """values: one per row, of one output. weights: of the rows, None where every one is 1."""
+
+    output: str
+    values: Sequence[str]
+    weights: Array | None = None
+
+
+@dataclass(frozen=True)
+class Predictions:
+    numbers: Sequence[Columns] = ()
+    labels: Sequence[Labels] = field(default=())
+
+
+def read_predictions(records: Sequence[InferenceRecord], weights: Array | None) -> Predictions:
+    """Never raises: what has another form than rows of numbers or labels is left out."""
+    outputs: dict[str, _Output] = {}
+    for position, record in enumerate(records):
+        if record.predictions is not None:
+            for name, values in _outputs(record.predictions, record.rows):
+                outputs.setdefault(name, _Output()).add(position, values)
+    kept = {name: outputs[name] for name in sorted(outputs)[:MOST_OUTPUTS]}
+    return _parted({name: (output.values, output.row_weights(weights)) for name, output in kept.items()})
+
+
+def of_values(values: object, weights: Array | None) -> Predictions:
+    """values: one prediction per row, as an array or a list. weights: of the rows, None where every one is 1."""
+    plain = values.tolist() if isinstance(values, np.ndarray) else values
+    return _parted({name: (column, weights) for name, column in _outputs(plain, 0)})
+
+
+def _parted(outputs: Mapping[str, tuple[Sequence[object], Array | None]]) -> Predictions:
+    numbers = [_numbers(name, values, weights) for name, (values, weights) in outputs.items()]
+    labels = [_labels(name, values, weights) for name, (values, weights) in outputs.items()]
+    return Predictions(
+        [column for column in numbers if len(column.matrix)], [label for label in labels if label.values]
+    )
+
+
+@dataclass
+class _Output:
+    """values: of all records together. lengths: how many of them each record at `positions` has."""
+
+    lengths: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    values: list[object] = field(default_factory=list)
+
+    def add(self, position: int, values: Sequence[object]) -> None:
+        self.lengths.append(len(values))
+        self.positions.append(position)
+        self.values.extend(values)
+
+    def row_weights(self, weights: Array | None) -> Array | None:
+        return None if weights is None else spread(weights[self.positions], self.lengths)
+
+
+def _numbers(output: str, values: Sequence[object], weights: Array | None) -> Columns:
+    chosen = [type(value) in (int, float) for value in values]
+    numbers = [_float(value) for value, keep in zip(values, chosen, strict=True) if keep]
+    return Columns.of({_numbered(output): numbers}, None if weights is None else weights[np.array(chosen)])
+
+
+def _labels(output: str, values: Sequence[object], weights: Array | None) -> Labels:
+    chosen = [type(value) in (int, str, bool) for value in values]
+    labels = [str(value)[:LABEL_LENGTH] for value, keep in zip(values, chosen, strict=True) if keep]
+    return Labels(output, labels, None if weights is None else weights[np.array(chosen)])
+
+
+def _numbered(name: str) -> str:
+    return name if name == SINGLE else f"{SINGLE}.{name}"
+
+
+def _float(value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        return float("inf")
+
+
+def _outputs(predictions: object, rows: int) -> list[tuple[str, Sequence[object]]]:
+    """(output, values), one value per row, for each output of one answer."""
+    if isinstance(predictions, Mapping):
+        return [
+            (str(name) if suffix == SINGLE else f"{name}.{suffix}", values)
+            for name, data in predictions.items()
+            for suffix, values in _of_list(data, rows)
+        ]
+    return _of_list(predictions, rows)
+
+
+def _of_list(data: object, rows: int) -> list[tuple[str, Sequence[object]]]:
+    if not isinstance(data, list) or not data:
+        return []
+    first = data[0]
+    if isinstance(first, list):
+        table = [row for row in data if isinstance(row, list) and len(row) == len(first)]
+        return _by_position(list(zip(*table, strict=True)))
+    if isinstance(first, Mapping):
+        named = [row for row in data if isinstance(row, Mapping)]
+        return [(str(name), [row.get(name) for row in named]) for name in list(first)[:MOST_OUTPUTS]]
+    if rows and len(data) > rows and not len(data) % rows:
+        # A tensor of several outputs a row, sent flat.
+        width = len(data) // rows
+        return _by_position([data[at::width] for at in range(min(width, MOST_OUTPUTS))])
+    return [(SINGLE, data)]
+
+
+def _by_position(columns: Sequence[Sequence[object]]) -> list[tuple[str, Sequence[object]]]:
+    if len(columns) == 1:
+        return [(SINGLE, columns[0])]
+    return [(str(at), column) for at, column in enumerate(columns[:MOST_OUTPUTS])]
