@@ -31,7 +31,7 @@ FARTHEST: Final = 1e100
 
 _QUIETLY: Final = np.errstate(over="ignore", invalid="ignore")
 
-WILD: Final = 1e180
+WILD: Final = 1e150
 """Squared distances from here on, and overflows, are computed again with bounded deviations."""
 
 
@@ -80,7 +80,7 @@ class MahalanobisDetector:
             deviations[missing] = 0.0
         contributions = self._contributions(deviations)
         scores = sum_of_rows(contributions)
-        wild = np.flatnonzero(~(scores < WILD)) if not scores.max(initial=0.0) < WILD else ()
+        wild = () if scores.dot(scores) < WILD else np.flatnonzero(~(scores < WILD))
         for row in wild:
             contributions[:, row] = self._contributions_of_row(_bounded(deviations[:, row], self._limit))
             scores[row] = sum_of_row(contributions[:, row])

@@ -59,6 +59,18 @@ class TailReference:
         return self.rows - self.missing
 
 
+@dataclass(frozen=True)
+class _FewRows:
+    """
+    What is searched for a given number of rows, of shape (..., features x rows). last_of_blocks: the last knot of each
+    of a feature's blocks. first_block, first_cell: where the feature's blocks and cells begin.
+    """
+
+    last_of_blocks: Array
+    first_block: NDArray[np.intp]
+    first_cell: NDArray[np.intp]
+
+
 class TailDetector:
     """See tidegauge.scoring.detector. Contributions are in nats, and a score is their sum."""
 
@@ -87,7 +99,7 @@ class TailDetector:
             padded[: len(reference.knots)] = reference.knots
         self._few_rows = FEW_ROWS if longest < BLOCK * BLOCK else 0
         self._blocks = self._padded.reshape(-1, BLOCK)
-        self._few: dict[int, tuple[Array, NDArray[np.intp]]] = {}
+        self._few: dict[int, _FewRows] = {}
         self._first_knot = self._padded.shape[1] * self._position[:, None]
         # From a position among the padded knots to the cell before it.
         cells_before = np.cumsum([0, *(len(table) + 1 for table in tables[:-1])])
@@ -110,40 +122,45 @@ class TailDetector:
 
     def scores(self, columns: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
         filled = columns if missing is None else np.where(missing, 0.0, columns)
-        position = (self._search_few if columns.shape[1] <= self._few_rows else self._search_many)(filled)
-        cells = 2 * position + self._first_cell
-        cells += self._padded.take(position) == filled
+        cells = (self._cells_of_few if columns.shape[1] <= self._few_rows else self._cells_of_many)(filled)
         contributions = self._table.take(cells)
         if missing is not None:
             contributions = np.where(missing, self._missing[:, None], contributions)
         return sum_of_rows(contributions), lambda rows: contributions.take(rows, axis=1)
 
-    def _search_few(self, columns: Array) -> NDArray[np.intp]:
-        """How many knots are smaller, in two steps: among the last of each block, then in the block, all compared."""
+    def _cells_of_few(self, columns: Array) -> NDArray[np.intp]:
+        """Counts the smaller knots in two steps: among the last of each block, then in the block, all compared."""
         values = columns.ravel()
-        last_of_blocks, first_block = self._tables_for(columns.shape[1])
-        block = np.add.reduce(last_of_blocks < values, axis=0, dtype=np.intp)
-        block += first_block
+        few = self._few.get(len(values)) or self._prepared_for(columns.shape[1])
+        block = np.add.reduce((few.last_of_blocks < values).view(np.uint8), axis=0, dtype=np.uint8) + few.first_block
         smaller = np.packbits(self._blocks.take(block, axis=0) < values[:, None]).view(np.uint16)
-        block *= BLOCK
-        block += np.bitwise_count(smaller)
-        return np.asarray(block.reshape(columns.shape))
+        position = block * BLOCK
+        position += np.bitwise_count(smaller)
+        cells = position + position
+        cells += few.first_cell
+        cells += self._padded.take(position) == values
+        return np.asarray(cells.reshape(columns.shape))
 
-    def _tables_for(self, rows: int) -> tuple[Array, NDArray[np.intp]]:
-        """(blocks, features x rows) last knots of blocks, and per value the number of its feature's first block."""
-        if rows not in self._few:
-            last = np.repeat(self._padded[:, BLOCK - 1 : self._longest + BLOCK : BLOCK].T, rows, axis=1)
-            self._few[rows] = np.ascontiguousarray(last), np.repeat(self._position * BLOCK, rows)
-        return self._few[rows]
+    def _prepared_for(self, rows: int) -> _FewRows:
+        last = np.repeat(self._padded[:, BLOCK - 1 : self._longest + BLOCK : BLOCK].T, rows, axis=1)
+        few = _FewRows(
+            last_of_blocks=np.ascontiguousarray(last),
+            first_block=np.repeat(self._first_knot.ravel() // BLOCK, rows),
+            first_cell=np.repeat(self._first_cell.ravel(), rows),
+        )
+        self._few[rows * len(self._padded)] = few
+        return few
 
-    def _search_many(self, columns: Array) -> NDArray[np.intp]:
-        """The same, level by level of a binary search for all values at once."""
+    def _cells_of_many(self, columns: Array) -> NDArray[np.intp]:
+        """Level by level of a binary search for all values at once."""
         knots = self._padded.ravel()
         position = np.empty(columns.shape, dtype=np.intp)
         position[:] = self._first_knot
         for level in self._levels:
             position += (knots.take(position + (level - 1)) < columns) * level
-        return position
+        cells = 2 * position + self._first_cell
+        cells += knots.take(position) == columns
+        return cells
 
     def to_document(self) -> dict[str, object]:
         """The numbers of all features one after the other, each part packed as a whole."""
