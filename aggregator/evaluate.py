@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 
 from aggregator.catalogue import Catalogue
 from aggregator.windows import Closed, Late, Step, WindowKey
+from tidegauge.baseline import BaselineProfile
+from tidegauge.memory import MonitorMemory, remember
 from tidegauge.monitor import ModelMonitor
 from tidegauge.report import WindowReport
 from tidegauge.verdict import judge
@@ -35,24 +37,39 @@ class Output(NamedTuple):
 OUTPUT_COLUMNS: Final = "kind string, topic string, key string, value binary"
 
 
-def outputs_of(step: Step, monitor: str, catalogue: Catalogue) -> Iterator[Output]:
-    """A report and a drift verdict per closed window, one account per window that rows came too late for."""
+class Memories(Protocol):
+    """What one monitor's verdicts remember: (model version, baseline) -> encoded MonitorMemory."""
+
+    def get(self, version: str, baseline: str) -> bytes | None: ...
+    def put(self, version: str, baseline: str, memory: bytes) -> None: ...
+
+
+def outputs_of(step: Step, monitor: str, catalogue: Catalogue, memories: Memories) -> Iterator[Output]:
+    """
+    A report and a drift verdict per closed window, one account per window that rows came too late for. Each window is
+    judged by what those before it have left in the memories, so the outputs must be taken in order, to the end.
+    """
     known = catalogue.monitors.get(monitor)
     for closed in step.closed:
         profile = catalogue.profile(closed.key.baseline)
         if known is None or profile is None:
             yield _unjudged(monitor, closed, catalogue)
             continue
-        report = judge(
-            monitor=known,
-            profile=profile,
-            version=closed.key.version,
-            window=closed.key.window,
-            summary=closed.summary,
-        )
-        yield from _published(report, known)
+        yield from _published(_judged(closed, known, profile, memories), known)
     for late in step.late:
         yield _late(monitor, late, step.progress.late_records, catalogue)
+
+
+def _judged(closed: Closed, monitor: ModelMonitor, profile: BaselineProfile, memories: Memories) -> WindowReport:
+    key, summary = closed.key, closed.summary
+    stored = memories.get(key.version, key.baseline)
+    memory = MonitorMemory() if stored is None else MonitorMemory.decode(stored)
+    report = judge(
+        monitor=monitor, profile=profile, version=key.version, window=key.window, summary=summary, memory=memory
+    )
+    memory = remember(memory, profile=profile, summary=summary, report=report)
+    memories.put(key.version, key.baseline, memory.encode())
+    return report
 
 
 def tally(reasons: Mapping[str, int]) -> Iterator[Output]:

@@ -34,6 +34,20 @@ class StoredWindows:
         self._state.removeKey(_tuple(key))
 
 
+class StoredMemories:
+    """evaluate.Memories in a MapState of the current key."""
+
+    def __init__(self, state: Any) -> None:
+        self._state = state
+
+    def get(self, version: str, baseline: str) -> bytes | None:
+        stored = self._state.getValue((version, baseline))
+        return None if stored is None else bytes(stored[0])
+
+    def put(self, version: str, baseline: str, memory: bytes) -> None:
+        self._state.updateValue((version, baseline), (memory,))
+
+
 class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
     """Grouping key: monitor name, DEAD for dead letters. Takes fold.FOLDED rows, gives evaluate.Output rows."""
 
@@ -46,6 +60,7 @@ class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
         self._windows = handle.getMapState(
             "windows", "version string, baseline string, start_ms bigint, end_ms bigint", "summary binary"
         )
+        self._memories = handle.getMapState("memories", "version string, baseline string", "memory binary")
 
     def handleInputRows(self, key: Any, rows: Iterator[pd.DataFrame], timerValues: Any) -> Iterator[pd.DataFrame]:
         if key[0] == DEAD:
@@ -75,7 +90,7 @@ class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
         wake_ms = step.progress.wake_ms
         if wake_ms is not None and wake_ms != before.wake_ms:
             self._handle.registerTimer(wake_ms)
-        outputs = list(outputs_of(step, monitor, self._catalogue))
+        outputs = list(outputs_of(step, monitor, self._catalogue, StoredMemories(self._memories)))
         if outputs:
             yield _frame(outputs)
 

@@ -7,6 +7,7 @@ too, since a typing error must not silently switch a setting off. Durations are 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,15 @@ API_VERSION: Final = "tidegauge.io/v1alpha1"
 
 DETECTOR_NAMES: Final = ("tail", "mahalanobis")
 DECISIVE_TESTS: Final = ("jensen_shannon", "location")
+DRIFT_TEST_NAMES: Final = (
+    *DECISIVE_TESTS,
+    "psi",
+    "kullback_leibler",
+    "hellinger",
+    "wasserstein",
+    "kolmogorov_smirnov",
+    "chi_squared",
+)
 
 DEFAULT_MINIMUM_EFFECT: Final[Mapping[str, float]] = {"jensen_shannon": 0.002, "location": 0.1}
 """
@@ -112,6 +122,8 @@ class Drift:
     false_alarms: FalseAlarmBudget = field(default_factory=FalseAlarmBudget)
     minimum_effect: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_MINIMUM_EFFECT))
     """{test: effect} below which a change is not an alarm, however significant."""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """{test: size of effect} from which a change is drift, however insignificant; these keep to no budget."""
 
 
 @dataclass(frozen=True)
@@ -265,15 +277,19 @@ def _windows(section: Section) -> Windows:
 
 
 def _drift(section: Section) -> Drift:
-    section.only("falseAlarms", "minimumEffect")
+    section.only("falseAlarms", "minimumEffect", "thresholds")
     effects = section.section("minimumEffect", {})
     effects.only(*DECISIVE_TESTS)
     chosen = {
         test: effects.number(test, DEFAULT_MINIMUM_EFFECT[test], above=-1e-300, below=1e6) for test in DECISIVE_TESTS
     }
-    return Drift(
-        section.converted("falseAlarms", _budget, '"N per DURATION", such as "1 per 30d"', "1 per 30d"), chosen
-    )
+    fixed = section.section("thresholds", {})
+    fixed.only(*DRIFT_TEST_NAMES)
+    thresholds = {
+        test: fixed.number(test, 0.0, above=0.0, below=math.inf) for test in DRIFT_TEST_NAMES if fixed.has(test)
+    }
+    budget = section.converted("falseAlarms", _budget, '"N per DURATION", such as "1 per 30d"', "1 per 30d")
+    return Drift(budget, chosen, thresholds)
 
 
 def _budget(text: str) -> FalseAlarmBudget:

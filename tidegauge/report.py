@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 
+from tidegauge.budget import Spending
 from tidegauge.drift.results import DriftResult, Measured
 from tidegauge.summaries.request_counts import RequestCounts
 from tidegauge.summaries.served_account import Completeness
@@ -16,25 +17,39 @@ from tidegauge.windows import Window
 
 VERSION: Final = 1
 
+Verdict: TypeAlias = Literal["drift", "no_drift", "learning", "unknown"]
+"""unknown: no test could be made. learning: only fixed thresholds tell, as the traffic's variation is not known."""
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureReport:
     """
     statistics: count, missing, mean, standard_deviation, min, max; None where the values do not give one. Categories
-    have a count and missing only: their codes are no quantities.
+    have a count and missing only: their codes are no quantities. tests: the deciding ones first.
+    dispersion: how much more the feature varies between windows than independent rows would, >= 1: what its tests are
+    scaled by; None while it is being learnt.
     """
 
     name: str
     statistics: Mapping[str, float | int | None]
     tests: Mapping[str, DriftResult]
+    dispersion: Mapping[str, float] | None = None
 
     @property
     def drifted(self) -> bool:
         return any(isinstance(result, Measured) and result.drifted for result in self.tests.values())
 
     @property
-    def smallest_p_value(self) -> float:
-        return min((result.p_value for result in self.tests.values() if isinstance(result, Measured)), default=1.0)
+    def log_p_value(self) -> float:
+        """Natural logarithm of the smallest p-value of the tests that may decide by it."""
+        return min(
+            (
+                result.log_p_value
+                for result in self.tests.values()
+                if isinstance(result, Measured) and result.threshold is not None
+            ),
+            default=0.0,
+        )
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,7 @@ class WindowReport:
     requests: RequestCounts
     completeness: Completeness
     features: tuple[FeatureReport, ...]
+    spending: Spending
 
     @cached_property
     def key(self) -> str:
@@ -68,7 +84,16 @@ class WindowReport:
     def drifted_features(self) -> list[str]:
         """Least probable first."""
         drifted = [feature for feature in self.features if feature.drifted]
-        return [feature.name for feature in sorted(drifted, key=lambda feature: feature.smallest_p_value)]
+        return [feature.name for feature in sorted(drifted, key=lambda feature: feature.log_p_value)]
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.drifted_features:
+            return "drift"
+        if self.spending.state == "learning":
+            return "learning"
+        measured = any(isinstance(result, Measured) for feature in self.features for result in feature.tests.values())
+        return "no_drift" if measured else "unknown"
 
     def to_document(self) -> dict[str, Any]:
         """As docs/schemas/window-report.v1.json says."""
@@ -86,6 +111,7 @@ class WindowReport:
                 "duration_ms": self.window.duration_ms,
             },
             "revision": self.revision,
+            "verdict": self.verdict,
             "drifted": bool(drifted),
             "drifted_features": drifted,
             "worst_feature": drifted[0] if drifted else None,
@@ -102,6 +128,7 @@ class WindowReport:
                 "served": self.completeness.served,
                 "share": self.completeness.share,
             },
+            "budget": asdict(self.spending),
             "features": [_feature_to_document(feature) for feature in self.features],
         }
 
@@ -114,6 +141,7 @@ def _feature_to_document(feature: FeatureReport) -> dict[str, Any]:
         "name": feature.name,
         "drifted": feature.drifted,
         "statistics": dict(feature.statistics),
+        "dispersion": None if feature.dispersion is None else dict(feature.dispersion),
         "tests": {name: _result_to_document(result) for name, result in feature.tests.items()},
     }
 
@@ -128,5 +156,7 @@ def _result_to_document(result: DriftResult) -> dict[str, Any]:
         "threshold": result.threshold,
         "effect": result.effect,
         "unit": result.unit,
+        "fixed_threshold": result.fixed,
         "drifted": result.drifted,
+        "rule": result.rule,
     }

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from tidegauge.baseline import BaselineProfile
-from tidegauge.budget import alarm_level
-from tidegauge.drift import DRIFT_TESTS
-from tidegauge.drift.window_bins import WindowBins
-from tidegauge.errors import IncompatibleSummaries
+from tidegauge.budget import Budget, Spending, SpendingState
+from tidegauge.dispersion import LEARNING_PAIRS
+from tidegauge.drift import DRIFT_TESTS, REPORTED_TESTS
+from tidegauge.drift.results import DriftResult
+from tidegauge.drift.window_bins import AlarmLevel, WindowBins
 from tidegauge.features import Kind
+from tidegauge.memory import MonitorMemory
 from tidegauge.monitor import ModelMonitor
 from tidegauge.report import FeatureReport, WindowReport
+from tidegauge.subjects import Subject, subjects_of
 from tidegauge.summaries.moments import Moments
 from tidegauge.summaries.window_summary import WindowSummary
 from tidegauge.windows import Window
@@ -25,8 +30,14 @@ def judge(
     window: Window,
     summary: WindowSummary,
     revision: int = 0,
+    memory: MonitorMemory | None = None,
 ) -> WindowReport:
-    """Raises IncompatibleSummaries when the summary's bins are not the profile's."""
+    """
+    memory: of the windows before (memory.remember adds this one). Without any, rows are taken to be independent and the
+    window to be the only one. Raises IncompatibleSummaries when the summary's bins are not the profile's.
+    """
+    subjects = subjects_of(profile, summary)
+    budget = Budget.over(len(subjects), drift=monitor.drift, windows=monitor.windows)
     return WindowReport(
         monitor=monitor.name,
         model=monitor.model.name,
@@ -36,33 +47,76 @@ def judge(
         revision=revision,
         requests=summary.requests,
         completeness=summary.account.completeness(window),
-        features=_judge_features(monitor, profile, summary),
+        features=_judge_subjects(subjects, summary, budget, _dispersions(memory, len(subjects))),
+        spending=_spending(budget, memory, rows=float(subjects[0].window.sum())),
     )
 
 
-def _judge_features(
-    monitor: ModelMonitor, profile: BaselineProfile, summary: WindowSummary
+def _spending(budget: Budget, memory: MonitorMemory | None, *, rows: float) -> Spending:
+    allowed = budget.drift.false_alarms
+    learning = memory is not None and memory.dispersion.learning
+    state: SpendingState = "learning" if learning else "spending"
+    if rows < budget.windows.min_count:
+        state = "too_few_rows"
+    this_window = budget.per_window if state == "spending" else 0.0
+    return Spending(
+        state=state,
+        alarms=allowed.alarms,
+        period_s=allowed.period_s,
+        per_window=budget.per_window,
+        per_decision=budget.per_decision,
+        this_window=this_window,
+        spent=this_window + (memory.spent if memory else 0.0),
+        learnt_windows=memory.dispersion.windows if memory else 0,
+        learning_windows=LEARNING_PAIRS + 1 if memory else 0,
+    )
+
+
+def _dispersions(memory: MonitorMemory | None, subjects: int) -> list[Mapping[str, float] | None]:
+    """Per subject: of the tests over all bins, and of the location test; None while they are being learnt."""
+    if memory is None:
+        return [{"all_bins": 1.0, "location": 1.0}] * subjects
+    if memory.dispersion.learning:
+        return [None] * subjects
+    both = zip(memory.dispersion.for_all_bins().tolist(), memory.dispersion.for_location().tolist(), strict=True)
+    return [{"all_bins": all_bins, "location": location} for all_bins, location in both]
+
+
+def _judge_subjects(
+    subjects: list[Subject], summary: WindowSummary, budget: Budget, dispersions: list[Mapping[str, float] | None]
 ) -> tuple[FeatureReport, ...]:
-    levels = {
-        test: alarm_level(test, drift=monitor.drift, windows=monitor.windows, features=len(profile.schema))
-        for test in DRIFT_TESTS
-    }
-    bounds = tuple(np.cumsum([0, *(len(reference.counts) for reference in profile.references)]).tolist())
-    if summary.bins.bounds != bounds:
-        raise IncompatibleSummaries("bins", bounds, summary.bins.bounds)
     statistics = _statistics(summary.moments)
-    counts = summary.bins.by_feature()
+    learning = None in dispersions
+    levels = {test: budget.level(test, learning=learning) for test in (*DRIFT_TESTS, *REPORTED_TESTS)}
     reports = []
-    for position, feature in enumerate(profile.schema.features):
-        bins = WindowBins(
-            kind=feature.kind,
-            reference=profile.references[position].counts,
-            window=counts[position],
-            min_count=monitor.windows.min_count,
+    for subject, of_feature, dispersion in zip(subjects, statistics, dispersions, strict=True):
+        reports.append(
+            FeatureReport(
+                name=subject.name,
+                statistics=_of_kind(subject.kind, of_feature),
+                tests=_test(subject, levels, dispersion, min_count=budget.windows.min_count),
+                dispersion=dispersion,
+            )
         )
-        tests = {name: test(bins, levels[name]) for name, test in DRIFT_TESTS.items()}
-        reports.append(FeatureReport(feature.name, _of_kind(feature.kind, statistics[position]), tests))
     return tuple(reports)
+
+
+def _test(
+    subject: Subject, levels: Mapping[str, AlarmLevel], dispersion: Mapping[str, float] | None, *, min_count: int
+) -> dict[str, DriftResult]:
+    bins = WindowBins(
+        kind=subject.kind,
+        reference=subject.reference,
+        window=subject.window,
+        min_count=min_count,
+        positions=subject.positions,
+    )
+    scales = dispersion or {"all_bins": 1.0}
+    results = {}
+    for name, test in (*DRIFT_TESTS.items(), *REPORTED_TESTS.items()):
+        level = levels[name].scaled(scales.get(name, scales["all_bins"]))
+        results[name] = test(bins, level)
+    return results
 
 
 def _of_kind(kind: Kind, statistics: dict[str, float | int | None]) -> dict[str, float | int | None]:

@@ -18,7 +18,21 @@ def step(**changes: Any) -> Step:
 
 
 def outputs(monitor: str = "doors", **changes: Any) -> list[tuple[Output, dict[str, Any]]]:
-    return [(output, orjson.loads(output.value)) for output in outputs_of(step(**changes), monitor, catalogue())]
+    given = outputs_of(step(**changes), monitor, catalogue(), KeptMemories())
+    return [(output, orjson.loads(output.value)) for output in given]
+
+
+class KeptMemories:
+    """evaluate.Memories in a dictionary."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], bytes] = {}
+
+    def get(self, version: str, baseline: str) -> bytes | None:
+        return self.kept.get((version, baseline))
+
+    def put(self, version: str, baseline: str, memory: bytes) -> None:
+        self.kept[version, baseline] = memory
 
 
 def test_a_closed_window_gives_a_report_and_a_drift_verdict_under_one_key() -> None:
@@ -65,3 +79,18 @@ def test_a_window_whose_monitor_is_gone_is_accounted_for() -> None:
 
 def test_a_tally_stays_in_the_log() -> None:
     assert list(tally({"not_json": 2})) == [Output("tally", None, "not_json", b'{"reason":"not_json","count":2}')]
+
+
+def test_windows_are_judged_by_what_those_before_them_have_left() -> None:
+    """All in one step, or in one step each with what was kept between them: the same reports."""
+    closed = [Closed(window_key(5_000 * number), step().closed[0].summary) for number in range(8)]
+    together, apart = KeptMemories(), KeptMemories()
+    at_once = list(outputs_of(Step(Progress(), tuple(closed)), "doors", catalogue(), together))
+    one_by_one = [
+        output for one in closed for output in outputs_of(Step(Progress(), (one,)), "doors", catalogue(), apart)
+    ]
+    assert at_once == one_by_one
+    assert together.kept == apart.kept
+    verdicts = [orjson.loads(output.value)["verdict"] for output in at_once if output.kind == REPORT]
+    assert verdicts[:6] == ["learning"] * 6
+    assert "learning" not in verdicts[6:]

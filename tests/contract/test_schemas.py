@@ -140,6 +140,8 @@ def test_monitor_files_fit_the_schema_and_are_parsed(path: Any) -> None:
         pytest.param({"drift": {"falseAlarms": "seldom"}}, id="budget"),
         pytest.param({"drift": {"minimumEffect": {"psi": 1}}}, id="unknown-test"),
         pytest.param({"drift": {"minimumEffect": {"location": -0.5}}}, id="negative-effect"),
+        pytest.param({"drift": {"thresholds": {"vibes": 1}}}, id="threshold-of-an-unknown-test"),
+        pytest.param({"drift": {"thresholds": {"psi": 0}}}, id="threshold-zero"),
     ],
 )
 def test_schema_and_parser_refuse_the_same_monitors(spec: dict[str, Any]) -> None:

@@ -292,5 +292,9 @@ def test_full_monitor_v1alpha1() -> None:
         aggregator=AggregatorSpec("postgresql+psycopg://tidegauge@db/tidegauge"),
         outliers=Outliers(("mahalanobis",), 0.01),
         windows=Windows(duration_ms=60_000, slide_ms=15_000, watermark_ms=2_500, min_count=500),
-        drift=Drift(FalseAlarmBudget(2.0, 7 * 86_400.0), {"jensen_shannon": 0.01, "location": 0.0}),
+        drift=Drift(
+            FalseAlarmBudget(2.0, 7 * 86_400.0),
+            {"jensen_shannon": 0.01, "location": 0.0},
+            {"location": 1.0, "psi": 0.2},
+        ),
     )

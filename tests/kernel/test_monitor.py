@@ -180,7 +180,8 @@ def test_the_monitors_names_are_those_of_the_tables() -> None:
         ("spec.drift.falseAlarms", "1 per 0s", '"N per DURATION", such as "1 per 30d"'),
         ("spec.drift.minimumEffect.location", -0.1, "a number between 0 and 1e+06"),
         ("spec.drift.minimumEffect.psi", 0.2, "no such field here; known: jensen_shannon, location"),
-        ("spec.drift.thresholds", {}, "no such field here"),
+        ("spec.drift.thresholds.vibes", 1, "no such field here"),
+        ("spec.drift.thresholds.psi", 0, "a number between 0 and inf"),
         ("spec.alerts", {}, "no such field here"),
     ],
 )

@@ -20,8 +20,8 @@ from tests.support.examples import (
 )
 from tests.support.schemas import validate
 from tidegauge.baseline import BaselineProfile
-from tidegauge.budget import alarm_level
-from tidegauge.drift import DRIFT_TESTS
+from tidegauge.budget import Budget
+from tidegauge.drift import DRIFT_TESTS, REPORTED_TESTS
 from tidegauge.drift.results import Measured, NotMeasured
 from tidegauge.errors import IncompatibleSummaries
 from tidegauge.features import Matrix
@@ -73,7 +73,7 @@ def test_usual_traffic_has_not_drifted() -> None:
 def test_changed_features_are_named_the_least_probable_first() -> None:
     report = verdict(changed())
     assert report.drifted_features == ["height", "colour"]
-    p_values = {feature.name: feature.smallest_p_value for feature in report.features}
+    p_values = {feature.name: feature.log_p_value for feature in report.features}
     assert p_values["height"] < p_values["colour"] < p_values["open"]
     assert report.to_document()["worst_feature"] == "height"
     assert [feature.drifted for feature in report.features] == [True, True, False]
@@ -90,11 +90,12 @@ def test_every_feature_has_every_test_with_its_level() -> None:
     report = verdict(usual())
     assert [feature.name for feature in report.features] == ["height", "colour", "open"]
     for feature in report.features:
-        assert list(feature.tests) == list(DRIFT_TESTS)
+        assert list(feature.tests) == [*DRIFT_TESTS, *REPORTED_TESTS]
         for test, result in feature.tests.items():
             if isinstance(result, Measured):
-                level = alarm_level(test, drift=MONITOR.drift, windows=MONITOR.windows, features=3)
+                level = Budget.over(3, drift=MONITOR.drift, windows=MONITOR.windows).level(test)
                 assert result.threshold == level.window
+                assert (result.threshold is not None) == (test in DRIFT_TESTS)
     assert report.features[1].tests["location"] == NotMeasured("categories have no location")
 
 
@@ -127,7 +128,7 @@ def test_a_window_without_rows_says_that_it_cannot_say() -> None:
 def test_a_feature_without_any_measured_test_is_not_drifted() -> None:
     feature = FeatureReport("x", {}, {"jensen_shannon": NotMeasured("few"), "location": NotMeasured("few")})
     assert not feature.drifted
-    assert feature.smallest_p_value == 1.0
+    assert feature.log_p_value == 0.0
 
 
 def test_unknown_completeness_is_null() -> None:

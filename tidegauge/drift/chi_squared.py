@@ -1,5 +1,5 @@
 """
-Upper tails of the chi-squared distribution, central and not, to full precision far beyond 1e-16.
+Upper tails of the chi-squared distribution, central and not, to full precision far beyond 1e-16, and their logarithms.
 
 With whole degrees of freedom both are finite or fast sums of positive terms (Johnson, Kotz and Balakrishnan 1995,
 "Continuous Univariate Distributions" 2, sections 18.2 and 29.4), so nothing cancels where p-values are tiny.
@@ -14,8 +14,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-_WIDTH: Final = 12.0
-"""Standard deviations of the Poisson weights that are summed: less than 1e-30 of them lies outside."""
+_BELOW: Final = 12.0
+_ABOVE: Final = 36.0
+"""
+Standard deviations of the Poisson weights that are summed: less than 1e-30 of them lies below, and as far above what
+counts in a tail of 1e-250 is found.
+"""
+
+_CERTAIN: Final = 40.0
+"""e^-40 is less than half of what the last digit of 1 is worth."""
+
+_SMALLEST: Final = 1e-250
+"""Below it the logarithm comes from the tail's asymptotic form: it ranks, it decides nothing."""
 
 
 def survival(x: float, df: int) -> float:
@@ -24,14 +34,27 @@ def survival(x: float, df: int) -> float:
 
 
 def noncentral_survival(x: float, df: int, noncentrality: float) -> float:
-    """P(chi2'_df(noncentrality) >= x): the Poisson mixture of central tails with df, df + 2, df + 4 ... degrees."""
-    if x / 2 <= 0:  # half of the smallest double is 0, too
-        return 1.0
-    mean = noncentrality / 2
-    spread = _WIDTH * math.sqrt(mean) + 40 if mean else 0
-    lowest, highest = max(0, int(mean - spread)), int(mean + spread)
-    tails = _central_tails(x, df, highest)[lowest:]
-    return min(1.0, float((_poisson(mean, lowest, highest) * tails).sum()))
+    """P(chi2'_df(noncentrality) >= x); 0 below the smallest double."""
+    return math.exp(log_survival(x, df, noncentrality))
+
+
+def log_survival(x: float, df: int, noncentrality: float) -> float:
+    """
+    Natural logarithm of P(chi2'_df(noncentrality) >= x), -infinity for no x: to 1e-9 while the tail is above 1e-250,
+    below it by the asymptotic form, good to a part in a hundred.
+    """
+    y = x / 2
+    if y <= 0:  # half of the smallest double is 0, too
+        return 0.0
+    mean, spread = df + noncentrality, df + 2 * noncentrality
+    # Both bounds: Birge 2001, "An alternative point of view on Lepski's method", lemma 8.1.
+    if x < mean and (mean - x) ** 2 > 4 * spread * _CERTAIN:
+        return 0.0
+    if x < mean + 2 * math.sqrt(spread * 700) + 2 * 700:
+        tail = _tail(y, df, noncentrality)
+        if tail > _SMALLEST:
+            return math.log(min(tail, 1.0))
+    return _far_log_survival(x, df, noncentrality)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -46,26 +69,49 @@ def inverse_survival(p: float, df: int) -> float:
     return (low + high) / 2
 
 
-def _central_tails(x: float, df: int, highest: int) -> NDArray[np.float64]:
-    """P(chi2_{df + 2j} >= x) for j = 0 ... highest, by Q(a + 1, y) = Q(a, y) + y^a e^-y / Gamma(a + 1)."""
-    y = x / 2
-    odd = df % 2
-    first = math.erfc(math.sqrt(y)) if odd else math.exp(-y)
-    steps = (df - 1) // 2 if odd else df // 2 - 1
-    start = 0.5 if odd else 1.0
-    a = start + np.arange(steps + highest, dtype=np.float64)
-    tails = np.empty(len(a) + 1)
-    tails[0] = first
-    np.cumsum(np.exp(a * math.log(y) - y - _log_gamma(a + 1)), out=tails[1:])
-    tails[1:] += first
-    return tails[steps:]
+def _tail(y: float, df: int, noncentrality: float) -> float:
+    """
+    The Poisson mixture of the central tails with df, df + 2, df + 4 ... degrees. Each is the one before plus
+    y^a e^-y / Gamma(a + 1), so such a term counts with the probability that the Poisson variable lies beyond it.
+    """
+    first = math.erfc(math.sqrt(y)) if df % 2 else math.exp(-y)
+    a, log_factorials, weights = _terms(df, noncentrality)
+    return first + float(np.exp(a * math.log(y) - log_factorials - y) @ weights)
 
 
-def _poisson(mean: float, lowest: int, highest: int) -> NDArray[np.float64]:
-    j = np.arange(lowest, highest + 1, dtype=np.float64)
+@functools.lru_cache(maxsize=64)
+def _terms(df: int, noncentrality: float) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """a, log Gamma(a + 1) and the weight of each term: the same for all tests of a window that share a null."""
+    central = (df - 1) // 2 if df % 2 else df // 2 - 1
+    beyond = _poisson_tails(noncentrality / 2)
+    a = (0.5 if df % 2 else 1.0) + np.arange(central + len(beyond), dtype=np.float64)
+    return a, _log_gamma(a + 1), np.concatenate([np.ones(central), beyond])
+
+
+@functools.lru_cache(maxsize=64)
+def _poisson_tails(mean: float) -> NDArray[np.float64]:
+    """P(Poisson(mean) > j) for j = 0, 1 ... as far as it counts; nothing for mean 0."""
     if mean == 0:
-        return np.ones(len(j))
-    return np.asarray(np.exp(j * math.log(mean) - mean - _log_gamma(j + 1)))
+        return np.empty(0)
+    spread = math.sqrt(mean)
+    lowest, highest = max(0, int(mean - _BELOW * spread - 40)), int(mean + _ABOVE * spread + 40)
+    j = np.arange(lowest, highest + 1, dtype=np.float64)
+    probabilities = np.exp(j * math.log(mean) - mean - _log_gamma(j + 1))
+    at_least = np.minimum(np.cumsum(probabilities[::-1])[::-1], 1.0)
+    return np.concatenate([np.ones(lowest), at_least[1:]])
+
+
+def _far_log_survival(x: float, df: int, noncentrality: float) -> float:
+    """The density's tail with its first-order integral; the Bessel function by Debye's uniform expansion."""
+    z = math.sqrt(noncentrality * x)
+    if z < 1:
+        half = df / 2
+        return min(0.0, (half - 1) * math.log(x / 2) - x / 2 - math.lgamma(half))
+    order = abs(df / 2 - 1)
+    root = math.hypot(order, z)
+    bessel = root + order * math.log(z / (order + root)) - math.log(2 * math.pi * root) / 2
+    density = bessel - (x + noncentrality) / 2 + (df / 4 - 0.5) * math.log(x / noncentrality)
+    return min(0.0, density - math.log1p(-math.sqrt(noncentrality / x)))
 
 
 def _log_gamma(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,16 +9,11 @@ as wide as the baseline's own sampling error with probability 1 - level.baseline
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
-from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
+from tidegauge.drift import normal_tail
+from tidegauge.drift.normal_scores import location_scores
 from tidegauge.drift.results import DriftResult, Measured, NotMeasured
 from tidegauge.drift.window_bins import AlarmLevel, WindowBins
-
-_NORMAL: Final = NormalDist()
 
 
 def location(bins: WindowBins, level: AlarmLevel) -> DriftResult:
@@ -28,28 +23,14 @@ def location(bins: WindowBins, level: AlarmLevel) -> DriftResult:
     """
     if bins.kind == "categorical":
         return NotMeasured("categories have no location")
-    window, reference = bins.window[:-1], bins.reference[:-1]
-    rows, reference_rows = int(window.sum()), int(reference.sum())
-    if rows < bins.min_count:
-        return NotMeasured(f"needs {bins.min_count} values, the window has {rows}")
-    scores = _normal_scores(reference)
+    if why := bins.why_values_are_too_few():
+        return why
+    scores = location_scores(bins.reference[:-1])
     if scores is None:
         return NotMeasured("the baseline's values are all in one bin")
-    effect = float(scores @ window) / rows
-    allowed = max(level.minimum_effect, -_NORMAL.inv_cdf(level.baseline / 2) / math.sqrt(reference_rows))
-    statistic = effect * math.sqrt(rows / level.dispersion)
-    excess = max(abs(effect) - allowed, 0.0) * math.sqrt(rows / level.dispersion)
-    p_value = math.erfc(excess / math.sqrt(2))
-    return Measured(statistic, p_value, level.window, effect, "standard deviations", p_value <= level.window)
-
-
-def _normal_scores(reference: NDArray[np.int64]) -> NDArray[np.float64] | None:
-    """One per bin, mean 0 and variance 1 over the reference; None where that has no spread."""
-    smoothed = reference + 0.5
-    shares = smoothed / smoothed.sum()
-    middles = np.cumsum(shares) - shares / 2
-    scores = np.array([_NORMAL.inv_cdf(middle) for middle in middles.tolist()])
-    weights = reference / max(int(reference.sum()), 1)
-    centred = scores - weights @ scores
-    variance = float(weights @ centred**2)
-    return np.asarray(centred / math.sqrt(variance)) if variance > 1e-12 else None
+    effect = float(scores @ bins.window[:-1]) / bins.values
+    uncertainty = normal_tail.inverse_survival(level.baseline / 2) / math.sqrt(bins.reference_values)
+    scale = math.sqrt(bins.values / level.dispersion)
+    excess = max(abs(effect) - max(level.minimum_effect, uncertainty), 0.0) * scale
+    log_p_value = min(normal_tail.log_survival(excess) + math.log(2), 0.0)
+    return Measured(effect * scale, log_p_value, level.window, effect, "standard deviations", level.fixed)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2, ncx2, poisson
 
-from tidegauge.drift.chi_squared import inverse_survival, noncentral_survival, survival
+from tidegauge.drift.chi_squared import inverse_survival, log_survival, noncentral_survival, survival
 
 DEGREES = [1, 2, 3, 7, 16, 17, 34]
 
@@ -71,3 +71,19 @@ def test_the_tail_falls_with_the_value_and_rises_with_the_non_centrality(
 def test_the_inverse_is_scipys(df: int, p: float) -> None:
     assert inverse_survival(p, df) == pytest.approx(chi2.isf(p, df), rel=1e-9)
     assert survival(inverse_survival(p, df), df) == pytest.approx(p, rel=1e-8)
+
+
+@pytest.mark.parametrize("df", [1, 2, 17])
+@pytest.mark.parametrize("noncentrality", [0.0, 1e-6, 1.0, 16.0, 400.0])
+def test_the_tails_logarithm_goes_on_where_the_tail_underflows(df: int, noncentrality: float) -> None:
+    """About e^-570 the sum hands over to the asymptotic form; the one goes on where the other ends."""
+    xs = np.linspace(1000.0, 6000.0, 2000)
+    logs = np.array([log_survival(x, df, noncentrality) for x in xs])
+    assert logs[-1] < -1000
+    steps = np.diff(logs)
+    assert (steps < 0).all()
+    assert np.abs(np.diff(steps)).max() < 0.35
+
+
+def test_far_below_its_mean_a_value_is_certain() -> None:
+    assert log_survival(500.0, 16, 4000.0) == 0.0

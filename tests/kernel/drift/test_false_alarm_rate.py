@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from tidegauge.binning import count_bins, cut_edges
-from tidegauge.budget import alarm_level
+from tidegauge.budget import Budget
 from tidegauge.drift import DRIFT_TESTS
 from tidegauge.drift.results import Measured
 from tidegauge.drift.window_bins import AlarmLevel, WindowBins
@@ -75,7 +75,7 @@ def test_a_plug_in_null_would_alarm_all_the_time() -> None:
 
 
 LEVELS = {
-    test: alarm_level(test, drift=Drift(), windows=Windows(duration_ms=5000, slide_ms=5000), features=9)
+    test: Budget.over(9, drift=Drift(), windows=Windows(duration_ms=5000, slide_ms=5000)).level(test)
     for test in DRIFT_TESTS
 }
 

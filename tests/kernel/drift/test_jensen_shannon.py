@@ -13,9 +13,9 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2, ncx2
 
 from tidegauge.binning import count_bins, cut_edges
-from tidegauge.drift.jensen_shannon import PSEUDO_COUNT, jensen_shannon
+from tidegauge.drift.jensen_shannon import jensen_shannon
 from tidegauge.drift.results import Measured
-from tidegauge.drift.window_bins import AlarmLevel, WindowBins
+from tidegauge.drift.window_bins import PSEUDO_COUNT, AlarmLevel, WindowBins
 from tidegauge.features import FeatureSpec
 
 LEVEL = AlarmLevel(window=1e-6, baseline=1e-4, minimum_effect=0.002)

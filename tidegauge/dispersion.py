@@ -1,0 +1,199 @@
+"""
+How much more windows vary than windows of independent rows would: what repeated or autocorrelated rows do.
+
+Each window is compared with the one before it, so the baseline's error and slow drift cancel. The statistic of such a
+pair, over its median for independent rows, is one observation of the dispersion; the median of many is robust against
+the few pairs that a drift begins between. Bins do not all vary alike: under autocorrelation a feature's location varies
+most, so three statistics are kept per feature, and a test over all bins is scaled by the largest, the bound of Rao and
+Scott 1981, "The analysis of categorical data from complex sample surveys" (JASA 76).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.drift.chi_squared import inverse_survival
+from tidegauge.drift.jensen_shannon import divergence_parts
+from tidegauge.drift.normal_scores import location_scores, spread_scores
+from tidegauge.drift.window_bins import PSEUDO_COUNT, Counts
+from tidegauge.windows import Window
+
+LEARNING_PAIRS: Final = 5
+"""From five pairs on a median has an upper limit: that all five lie below it has a probability of 3 %."""
+
+REMEMBERED_PAIRS: Final = 1000
+"""When so many are known, all count half: the last 500 to 1,000 pairs speak for the traffic."""
+
+CONFIDENCE_Z: Final = 1.0
+"""Normal quantile (84 %) of the upper confidence limit on the median that is taken for the dispersion."""
+
+POOLED_PAIRS: Final = 10
+"""
+The pairs of all features together count as so many of each one's own: few windows tell little about one feature, many
+tell that features differ.
+"""
+
+_STATISTICS: Final = 3  # all bins, location, spread
+_STEPS_PER_DOUBLING: Final = 4
+_LOWEST_LOG2: Final = -6.0
+_CELLS: Final = 80
+"""Ratios from 2^-6 to 2^14, in steps of 19 %, between which a quantile is interpolated."""
+
+
+@dataclass(frozen=True)
+class Dispersion:
+    """
+    pairs: how many pairs of windows the histograms are of, the halved ones as halves. cells: int64 (3, features, 80),
+    ratios of a pair's statistic to its median for independent rows: over all bins, location, spread. last: the latest
+    window's counts, features one after the other; last_end_ms: where it ended.
+    """
+
+    pairs: int = 0
+    cells: NDArray[np.int64] = field(default_factory=lambda: np.zeros((_STATISTICS, 0, _CELLS), np.int64))
+    last: Counts = field(default_factory=lambda: np.empty(0))
+    last_end_ms: int | None = None
+
+    @property
+    def windows(self) -> int:
+        """That made the pairs."""
+        return self.pairs + (self.last_end_ms is not None)
+
+    @property
+    def learning(self) -> bool:
+        return self.pairs < LEARNING_PAIRS
+
+    def for_location(self) -> NDArray[np.float64]:
+        """Per feature, >= 1; infinite while learning."""
+        return np.asarray(self._limits[1])
+
+    def for_all_bins(self) -> NDArray[np.float64]:
+        """Per feature, >= 1: the largest of the three; infinite while learning."""
+        return np.asarray(self._limits.max(axis=0))
+
+    @functools.cached_property
+    def _limits(self) -> NDArray[np.float64]:
+        if self.learning:
+            return np.full(self.cells.shape[:2], np.inf)
+        rank = 0.5 + CONFIDENCE_Z / (2 * math.sqrt(self.pairs))
+        pooled = self.cells.sum(axis=1, keepdims=True)
+        prior = POOLED_PAIRS * pooled / np.maximum(pooled.sum(axis=-1, keepdims=True), 1)
+        return np.asarray(np.maximum(_quantiles(self.cells + prior, rank), 1.0))
+
+    def observe(self, references: Sequence[Counts], windows: Sequence[Counts], window: Window) -> Dispersion:
+        """
+        references, windows: counts of each feature's bins, missing last; the window must have rows. A window that
+        overlaps the latest is left out: rows in both would make the two look alike.
+        """
+        counts = np.concatenate(windows).astype(np.float64)
+        if self.last_end_ms is None or len(self.last) != len(counts):
+            empty = np.zeros((_STATISTICS, len(windows), _CELLS), np.int64)
+            return Dispersion(cells=empty, last=counts, last_end_ms=window.end_ms)
+        if window.start_ms < self.last_end_ms:
+            return self
+        known = self.add(ratios(references, self.last, counts))
+        return replace(known, last=counts, last_end_ms=window.end_ms)
+
+    def add(self, ratios: NDArray[np.float64]) -> Dispersion:
+        """One more pair: what `ratios` gives for it."""
+        cells, pairs = self.cells + _cells_of(ratios), self.pairs + 1
+        if pairs >= REMEMBERED_PAIRS:
+            cells, pairs = cells // 2, pairs // 2
+        return replace(self, pairs=pairs, cells=cells)
+
+    def to_state(self) -> dict[str, Any]:
+        """Counts of the cells that have some, as [statistic, feature, cell, count]."""
+        filled = np.argwhere(self.cells)
+        return {
+            "pairs": self.pairs,
+            "features": self.cells.shape[1],
+            "cells": np.column_stack([filled, self.cells[self.cells > 0]]).ravel().tolist(),
+            "last": self.last.tolist(),
+            "last_end_ms": self.last_end_ms,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Dispersion:
+        cells = np.zeros((_STATISTICS, state["features"], _CELLS), np.int64)
+        filled = np.array(state["cells"], dtype=np.int64).reshape(-1, 4)
+        cells[filled[:, 0], filled[:, 1], filled[:, 2]] = filled[:, 3]
+        return cls(state["pairs"], cells, np.array(state["last"], dtype=np.float64), state["last_end_ms"])
+
+
+def ratios(references: Sequence[Counts], before: Counts, after: Counts) -> NDArray[np.float64]:
+    """
+    Of two windows' counts, features one after the other: (3, features), NaN where a statistic has nothing to say.
+    """
+    sizes = np.array([len(reference) for reference in references])
+    starts = np.cumsum(sizes) - sizes
+    found = [_ratio_of_all_bins(before, after, starts, sizes)]
+    value = np.ones(len(before))
+    value[starts + sizes - 1] = 0.0  # the bin of missing values is no place
+    for scores_of in (location_scores, spread_scores):
+        listed = [scores_of(reference[:-1]) for reference in references]
+        scores = np.concatenate(
+            [np.zeros(size) if s is None else [*s, 0.0] for s, size in zip(listed, sizes.tolist(), strict=True)]
+        )
+        ratio = _ratio_of_means(scores, before * value, after * value, starts)
+        ratio[[s is None for s in listed]] = np.nan
+        found.append(ratio)
+    return np.array(found)
+
+
+def _ratio_of_all_bins(
+    before: Counts, after: Counts, starts: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    rows_before, rows_after = np.add.reduceat(before, starts), np.add.reduceat(after, starts)
+    p = (before + PSEUDO_COUNT) / np.repeat(rows_before + PSEUDO_COUNT * sizes, sizes)
+    q = (after + PSEUDO_COUNT) / np.repeat(rows_after + PSEUDO_COUNT * sizes, sizes)
+    df = np.add.reduceat((before + after > 0).astype(np.int64), starts) - 1
+    statistic = 8 * _harmonic(rows_before, rows_after) * np.add.reduceat(divergence_parts(p, q), starts)
+    return np.where(df > 0, statistic / _medians(int(df.max()))[df], np.nan)
+
+
+def _ratio_of_means(
+    scores: NDArray[np.float64], before: Counts, after: Counts, starts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    rows_before, rows_after = np.add.reduceat(before, starts), np.add.reduceat(after, starts)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a feature without values has no mean: NaN
+        mean_before = np.add.reduceat(scores * before, starts) / rows_before
+        mean_after = np.add.reduceat(scores * after, starts) / rows_after
+        return np.asarray(_harmonic(rows_before, rows_after) * (mean_after - mean_before) ** 2 / _medians(1)[1])
+
+
+def _harmonic(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows of one sample that vary as much as the difference of the two."""
+    return np.asarray(one * other / np.maximum(one + other, 1.0))
+
+
+@functools.lru_cache(maxsize=64)
+def _medians(highest: int) -> NDArray[np.float64]:
+    """Of chi-squared with 0 (infinity, for none) ... highest degrees of freedom."""
+    return np.array([np.inf, *(inverse_survival(0.5, df) for df in range(1, highest + 1))])
+
+
+def _cells_of(ratios: NDArray[np.float64]) -> NDArray[np.int64]:
+    cells = np.zeros((*ratios.shape, _CELLS), np.int64)
+    known = np.isfinite(ratios)
+    places = (np.log2(np.maximum(ratios[known], 2.0**_LOWEST_LOG2)) - _LOWEST_LOG2) * _STEPS_PER_DOUBLING
+    statistic, feature = np.nonzero(known)
+    cells[statistic, feature, np.minimum(places.astype(np.int64), _CELLS - 1)] = 1
+    return cells
+
+
+def _quantiles(cells: NDArray[np.float64], rank: float) -> NDArray[np.float64]:
+    """Over the last axis; 0 where there is no observation."""
+    totals = cells.sum(axis=-1)
+    below = np.cumsum(cells, axis=-1)
+    wanted = rank * totals
+    place = np.argmax(below >= wanted[..., None], axis=-1)
+    inside = np.take_along_axis(cells, place[..., None], axis=-1)[..., 0]
+    upper = np.take_along_axis(below, place[..., None], axis=-1)[..., 0]
+    part = 1 - (upper - wanted) / np.where(inside > 0, inside, 1.0)
+    return np.where(totals > 0, 2.0 ** (_LOWEST_LOG2 + (place + part) / _STEPS_PER_DOUBLING), 0.0)
