@@ -9,7 +9,7 @@ import typer
 
 
 def demo(
-    seconds: Annotated[int, typer.Option(help="How long to send requests; at least 30.")] = 240,
+    seconds: Annotated[int, typer.Option(help="How long to send requests; at least 50.")] = 240,
     rate: Annotated[int, typer.Option(help="Requests per second.")] = 200,
     seed: Annotated[int, typer.Option(help="Order of the replayed rows.")] = 7,
     output: Annotated[Path, typer.Option(help="Where the report, logs and data go.")] = Path("build/demo"),

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from localsystem.dataset import LabelledRows
 from localsystem.errors import LocalSystemError
+from tidegauge.dispersion import LEARNING_PAIRS
 from tidegauge.scenarios import Scenario, replay_order, shift_and_spread
 
 WINDOW_S: Final = 5
 WATERMARK_S: Final = 2
-WINDOWS_A_SIDE: Final = 3
-"""At least so many windows before the drift, to see no alarm, and after it, to see one."""
+WINDOWS_BEFORE: Final = LEARNING_PAIRS + 2
+"""At least so many windows before the drift: those that how windows vary is learnt from, and one to see no alarm in."""
+WINDOWS_AFTER: Final = 3
+"""At least so many from the drift on, to see an alarm in."""
 SHARE_BEFORE: Final = 0.6
 
 SHIFTED: Final = {"f3": 0.5}
@@ -46,14 +49,14 @@ class Schedule:
 def make_schedule(*, seconds: int, rate: int) -> Schedule:
     """Whole windows only; the drift begins with a window. Raises LocalSystemError when there is too little time."""
     windows = seconds // WINDOW_S
-    if windows < 2 * WINDOWS_A_SIDE:
+    if windows < WINDOWS_BEFORE + WINDOWS_AFTER:
         raise LocalSystemError(
-            f"{seconds} seconds are too few: the demo needs at least {2 * WINDOWS_A_SIDE * WINDOW_S}, "
-            f"for {WINDOWS_A_SIDE} windows of {WINDOW_S} s before the drift and {WINDOWS_A_SIDE} after it"
+            f"{seconds} seconds are too few: the demo needs at least {(WINDOWS_BEFORE + WINDOWS_AFTER) * WINDOW_S}, "
+            f"for {WINDOWS_BEFORE} windows of {WINDOW_S} s before the drift and {WINDOWS_AFTER} after it"
         )
     if rate < 1:
         raise LocalSystemError(f"a rate of {rate} requests/s sends nothing: give at least 1")
-    before = min(round(SHARE_BEFORE * windows), windows - WINDOWS_A_SIDE)
+    before = max(WINDOWS_BEFORE, min(round(SHARE_BEFORE * windows), windows - WINDOWS_AFTER))
     return Schedule(traffic_s=windows * WINDOW_S, drift_after_s=before * WINDOW_S, rate=rate)
 
 

@@ -25,7 +25,7 @@ START_WITHIN_S = 180.0
 def running_demo(output: Path, environment: dict[str, str], *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """The command with its output in OUTPUT/told; killed at the end if it still runs."""
     output.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "cli.main", "demo", "--seconds", "30", "--output", str(output), *options]
+    command = [sys.executable, "-m", "cli.main", "demo", "--seconds", "50", "--output", str(output), *options]
     with (output / "told").open("wb") as told:
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=told, stderr=told)
         try:
@@ -87,7 +87,7 @@ def test_jars_out_of_reach_are_refused_in_one_line(tmp_path: Path) -> None:
 def test_too_short_a_demo_is_refused_in_one_line(tmp_path: Path) -> None:
     said = refused(tmp_path, marked_environment(), "--seconds", "20")
 
-    assert said.splitlines()[0].startswith("tidegauge demo: 20 seconds are too few: the demo needs at least 30")
+    assert said.splitlines()[0].startswith("tidegauge demo: 20 seconds are too few: the demo needs at least 50")
 
 
 def test_a_place_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path) -> None:

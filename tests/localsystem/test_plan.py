@@ -11,7 +11,8 @@ from localsystem.demo.plan import (
     SHIFTED,
     SPREAD,
     WINDOW_S,
-    WINDOWS_A_SIDE,
+    WINDOWS_AFTER,
+    WINDOWS_BEFORE,
     Schedule,
     Traffic,
     make_schedule,
@@ -35,19 +36,19 @@ def rows_of(traffic: Traffic) -> np.ndarray:
     return np.array([orjson.loads(body)["instances"][0] for body in traffic.bodies])
 
 
-@pytest.mark.parametrize("seconds", range(30, 300, 7))
+@pytest.mark.parametrize("seconds", range(50, 300, 7))
 def test_both_sides_of_the_drift_have_windows_enough(seconds: int) -> None:
     schedule = make_schedule(seconds=seconds, rate=10)
 
     assert schedule.traffic_s % WINDOW_S == schedule.drift_after_s % WINDOW_S == 0
     assert seconds - WINDOW_S < schedule.traffic_s <= seconds
-    assert schedule.drift_after_s >= WINDOWS_A_SIDE * WINDOW_S
-    assert schedule.traffic_s - schedule.drift_after_s >= WINDOWS_A_SIDE * WINDOW_S
+    assert schedule.drift_after_s >= WINDOWS_BEFORE * WINDOW_S
+    assert schedule.traffic_s - schedule.drift_after_s >= WINDOWS_AFTER * WINDOW_S
 
 
 @pytest.mark.parametrize(
     ("seconds", "rate", "problem"),
-    [(29, 200, "29 seconds are too few: the demo needs at least 30"), (60, 0, "a rate of 0 requests/s sends nothing")],
+    [(49, 200, "49 seconds are too few: the demo needs at least 50"), (60, 0, "a rate of 0 requests/s sends nothing")],
     ids=["too short", "no rate"],
 )
 def test_what_cannot_show_anything_is_refused(seconds: int, rate: int, problem: str) -> None:
