@@ -111,3 +111,17 @@ def test_the_normal_tails_logarithm_is_scipys(z: float) -> None:
 def test_the_normal_tail_is_inverted_as_far_as_a_half() -> None:
     assert normal_tail.inverse_survival(1e-9) == pytest.approx(float(norm.isf(1e-9)))
     assert normal_tail.inverse_survival(0.7) == 0.0
+
+
+@pytest.mark.parametrize("test", REPORTED_TESTS)
+def test_few_rows_cannot_be_judged(test: str) -> None:
+    bins = WindowBins("numeric", np.full(8, 50), np.array([9, 9, 9, 9, 9, 9, 9, 9]), 100, POSITIONS)
+    result = REPORTED_TESTS[test](bins, LEVEL)
+    assert isinstance(result, NotMeasured)
+    assert result.why.startswith("needs 100 ")
+
+
+@pytest.mark.parametrize("test", ["wasserstein", "kolmogorov_smirnov"])
+def test_a_baseline_of_missing_values_has_no_order(test: str) -> None:
+    bins = WindowBins("numeric", np.array([0, 0, 0, 0, 0, 0, 0, 99]), np.full(8, 50), 100, POSITIONS)
+    assert REPORTED_TESTS[test](bins, LEVEL) == NotMeasured("the baseline has no values")
