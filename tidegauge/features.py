@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, Literal
+from operator import itemgetter
+from typing import Any, Final, Literal
 
 import numpy as np
 import orjson
@@ -146,7 +147,7 @@ def coerce_rows(rows: object, schema: FeatureSchema) -> CoercedRows:
     return CoercedRows(matrix, dict(issues))
 
 
-def coerce_columns(columns: Mapping[str, Sequence[object]], schema: FeatureSchema) -> CoercedRows:
+def coerce_columns(columns: Mapping[str, Sequence[object] | NDArray[Any]], schema: FeatureSchema) -> CoercedRows:
     """Named columns as a matrix; never raises. A short column is missing at its end and counted as wrong_width."""
     issues: Counter[str] = Counter()
     rows = max((len(values) for values in columns.values()), default=0)
@@ -158,8 +159,7 @@ def coerce_columns(columns: Mapping[str, Sequence[object]], schema: FeatureSchem
             issues["missing_feature"] += 1
             continue
         issues["wrong_width"] += len(values) != rows
-        for row, value in enumerate(values):
-            matrix[row, position] = _coerce_value(feature, value, issues)
+        matrix[: len(values), position] = _coerce_column(feature, values, issues)
     return CoercedRows(matrix, {kind: count for kind, count in issues.items() if count})
 
 
@@ -167,14 +167,53 @@ def _numeric_block(rows: object, schema: FeatureSchema) -> CoercedRows | None:
     """The usual request, all numbers and complete, in one numpy call; None for anything else."""
     if not schema.all_numeric:
         return None
+    if isinstance(rows, list) and rows and isinstance(rows[0], dict):
+        rows = _in_order(rows, schema)
+    block = _finite(rows, _sum_of_rows)
+    if block is None or block.ndim != 2 or block.shape[1] != len(schema):
+        return None
+    return CoercedRows(block)
+
+
+def _sum_of_rows(rows: Any) -> float:
+    return sum(map(sum, rows))
+
+
+def _in_order(rows: list[Any], schema: FeatureSchema) -> list[Any] | None:
+    """Named rows as lists in schema order; None unless each has exactly the schema's features."""
+    values_of = itemgetter(*schema.names) if len(schema) > 1 else lambda row: (row[schema.names[0]],)
     try:
-        block = np.array(rows)
-    except (ValueError, TypeError):
+        return [values_of(row) for row in rows] if all(len(row) == len(schema) for row in rows) else None
+    except (KeyError, TypeError):
         return None
-    if block.dtype.kind not in "iuf" or block.ndim != 2 or block.shape[1] != len(schema):
+
+
+def _finite(values: Any, total: Callable[[Any], float]) -> Matrix | None:
+    """
+    As float64; None unless all of them are finite numbers in equal rows. total: their sum, which fails for anything but
+    numbers, where numpy would read numbers in texts, and make all texts as long as the longest.
+    """
+    try:
+        if isinstance(values, np.ndarray):
+            block = values.astype(np.float64, copy=False) if values.dtype.kind in "iuf" else None
+            return block if block is not None and np.isfinite(block).all() else None
+        finite = math.isfinite(total(values))  # no sum with an infinity or a NaN in it is
+        block = np.array(values, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError):
         return None
-    matrix = block.astype(np.float64, copy=False)
-    return CoercedRows(matrix) if np.isfinite(matrix).all() else None
+    return block if finite or np.isfinite(block).all() else None
+
+
+def _coerce_column(
+    feature: FeatureSpec, values: Sequence[object] | NDArray[Any], issues: Counter[str]
+) -> Matrix | list[float]:
+    if feature.kind == "numeric":
+        column = _finite(values, sum)
+        if column is not None and column.ndim == 1:
+            return column
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    return [_coerce_value(feature, value, issues) for value in values]
 
 
 def _coerce_row(row: object, schema: FeatureSchema, out: Matrix, issues: Counter[str]) -> None:
@@ -203,23 +242,32 @@ def _coerce_value(feature: FeatureSpec, value: object, issues: Counter[str]) -> 
         value = value.item()
     if feature.kind == "categorical":
         return _coerce_category(feature, value, issues)
-    if isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, (int, float)) or (feature.kind == "boolean" and value not in (0, 1)):
+    if not isinstance(value, (bool, int, float)):
         issues["wrong_type"] += 1
         return math.nan
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
+    number = _float(value)
     if not math.isfinite(number):
         issues["non_finite"] += 1
+        return math.nan
+    if feature.kind == "boolean" and number not in (0.0, 1.0):
+        issues["wrong_type"] += 1
         return math.nan
     return number
 
 
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # a whole number beyond the range
+        return math.inf
+
+
 def _coerce_category(feature: FeatureSpec, value: object, issues: Counter[str]) -> float:
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
+    """A tensor of rows has one type for all features, so whole numbers among categories may come as floats."""
+    if isinstance(value, float) and not value.is_integer():
+        issues["wrong_type" if math.isfinite(value) else "non_finite"] += 1
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         issues["wrong_type"] += 1
         return math.nan
     code = feature.codes.get(value)

@@ -14,11 +14,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tidegauge.errors import InvalidMonitor
+from tidegauge.extensions import is_extension
 from tidegauge.sections import Section, duration_ms
 
 API_VERSION: Final = "tidegauge.io/v1alpha1"
 
 DETECTOR_NAMES: Final = ("tail", "mahalanobis")
+"""Those that come with Tidegauge; a user's own is named "module:Class"."""
+DEFAULT_DETECTORS: Final = ("tail", "mahalanobis")
+POLICIES: Final = ("annotate", "shadow", "reject")
 DECISIVE_TESTS: Final = ("jensen_shannon", "location")
 DRIFT_TEST_NAMES: Final = (
     *DECISIVE_TESTS,
@@ -94,9 +98,13 @@ class AggregatorSpec:
 
 @dataclass(frozen=True)
 class Outliers:
-    detectors: tuple[str, ...] = DETECTOR_NAMES
+    detectors: tuple[str, ...] = DEFAULT_DETECTORS
     false_alarm_rate: float = 0.001
     """Share of normal rows that may be flagged."""
+    policy: str = "annotate"
+    """annotate: headers say it. shadow: only records say it. reject: a request with an outlier is answered 422."""
+    budget_ms: float = 5.0
+    """Time that scoring may take before a request's answer; what is left over is scored after it."""
 
 
 @dataclass(frozen=True)
@@ -247,13 +255,12 @@ def _aggregator(section: Section) -> AggregatorSpec:
 
 
 def _outliers(section: Section) -> Outliers:
-    section.only("detectors", "falseAlarmRate", "policy")
-    policy = section.text("policy", "annotate")
-    if policy != "annotate":
-        raise InvalidMonitor(section.at("policy"), "annotate", policy)
+    section.only("detectors", "falseAlarmRate", "policy", "budgetMs")
     return Outliers(
-        detectors=section.names("detectors", DETECTOR_NAMES),
+        detectors=section.names("detectors", DEFAULT_DETECTORS, DETECTOR_NAMES, is_extension, "module:Class"),
         false_alarm_rate=section.number("falseAlarmRate", 0.001, above=0.0, below=0.5),
+        policy=section.choice("policy", POLICIES),
+        budget_ms=section.number("budgetMs", 5.0, above=-1e-300, below=60_000.0),
     )
 
 

@@ -35,6 +35,7 @@ class InferenceRecord:
     top: per row the features that drive its score, [name, contribution], largest first.
     issues: what was wrong with the request's values, by kind (features.ISSUES and the reader's own kinds).
     baseline: content id of the profile that scored it. weight: 1 / probability of being logged.
+    rejected: the answer was 422 by the monitor's policy, whatever the predictor said.
     """
 
     id: str
@@ -63,6 +64,7 @@ class InferenceRecord:
     weight: float = 1.0
     headers: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    rejected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +182,7 @@ _RECORD_TYPES: Final[_Types] = {
     "weight": _NUMBER,
     "headers": dict,
     "labels": dict,
+    "rejected": bool,
 }
 _FIELDS: Final = tuple(_RECORD_TYPES)
 _RECORD_OPTIONAL: Final = frozenset(_FIELDS[_FIELDS.index("features") :])

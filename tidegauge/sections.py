@@ -93,14 +93,25 @@ class Section:
             raise InvalidMonitor(self.at(key), f"a number between {max(above, 0):g} and {below:g}", value)
         return float(value)
 
-    def names(self, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
-        value = self.get(key, list(known))
+    def choice(self, key: str, options: tuple[str, ...]) -> str:
+        """The first of the options by default."""
+        value = self.get(key, options[0])
+        if value not in options:
+            raise InvalidMonitor(self.at(key), f"one of {', '.join(options)}", value)
+        return str(value)
+
+    def names(
+        self, key: str, default: tuple[str, ...], known: tuple[str, ...], is_other: Callable[[str], bool], form: str
+    ) -> tuple[str, ...]:
+        """Different ones, each a known one or of another form, which messages tell as `form`."""
+        value = self.get(key, list(default))
         if (
             not isinstance(value, list)
             or not value
-            or any(value.count(name) > 1 or name not in known for name in value)
+            or not all(isinstance(name, str) and (name in known or is_other(name)) for name in value)
+            or len(set(value)) < len(value)
         ):
-            raise InvalidMonitor(self.at(key), f"a list of {', '.join(known)}", value)
+            raise InvalidMonitor(self.at(key), f"a list of {', '.join(known)}, {form}", value)
         return tuple(value)
 
     def duration_ms(self, key: str, default_ms: int) -> int:

@@ -20,6 +20,7 @@ from uvicorn.supervisors import Multiprocess
 
 from tidegauge.scoring.scorer import Scorer
 from transformer.app import App, Monitoring, Serving
+from transformer.backlog import CLOSE_S
 from transformer.capture import EventClock, Ledger
 from transformer.enrich import Identity
 from transformer.metrics import Metrics, register
@@ -96,7 +97,8 @@ def _open_serving(settings: Settings) -> Serving:
     async def close() -> None:
         upstream.close()
         if monitoring is not None:
-            await monitoring.recorder.close(GRACE_S - REQUESTS_GRACE_S)
+            monitoring.scorer.close()
+            await monitoring.recorder.close(GRACE_S - REQUESTS_GRACE_S - CLOSE_S)
 
     return Serving(upstream, monitoring, close)
 
@@ -127,9 +129,10 @@ def _monitoring(settings: Settings) -> Monitoring:
         Scorer(profile, detectors=outliers.detectors, false_alarm_rate=outliers.false_alarm_rate),
         profile.schema,
         asyncio.get_running_loop().call_soon,
+        budget_s=outliers.budget_ms / 1000,
     )
     recorder.start()
-    return Monitoring(recorder, scorer, metrics, profile.content_id[:12].encode())
+    return Monitoring(recorder, scorer, metrics, profile.content_id[:12].encode(), outliers.policy)
 
 
 def _identity(settings: Settings) -> Identity:

@@ -27,6 +27,7 @@ from transformer.wire import (
     answer_headers,
     noted_headers,
     outlier_headers,
+    rejection,
     request_head,
 )
 
@@ -49,6 +50,8 @@ class Monitoring:
     metrics: Metrics
     baseline: bytes
     """First digits of the baseline's content id."""
+    policy: str
+    """One of tidegauge.monitor.POLICIES."""
 
 
 @dataclass(frozen=True)
@@ -161,18 +164,28 @@ class App:
         except Exception:
             monitoring.recorder.abandoned(request, "internal_error")
             raise
-        monitoring.recorder.answered(request)
+        monitoring.scorer.finish(request, monitoring.recorder.answered)
 
     async def _answer(
         self, request: ServedRequest, exchange: Exchange, monitoring: Monitoring, receive: Receive, send: Send
     ) -> None:
         sent = time.perf_counter()
+        failure = None
         try:
             await exchange.started()
         except UpstreamError as error:
+            failure = error
+        if monitoring.policy == "reject" and _has_outlier(request, monitoring):
             request.upstream_s = time.perf_counter() - sent
-            request.status = error.status
-            await _refuse(send, error.status, str(error), _own_headers(request, monitoring, ()))
+            request.status, request.rejected = 422, True
+            await _refuse(send, 422, rejection(request), _own_headers(request, monitoring, ()))
+            request.latency_s = time.perf_counter() - request.started
+            request.answer = await _withheld(exchange)
+            return
+        if failure is not None:
+            request.upstream_s = time.perf_counter() - sent
+            request.status = failure.status
+            await _refuse(send, failure.status, str(failure), _own_headers(request, monitoring, ()))
         else:
             request.status = exchange.status
             headers = answer_headers(exchange.headers, status=exchange.status)
@@ -240,11 +253,36 @@ class _Unread(Exception):
 
 
 def _own_headers(request: ServedRequest, monitoring: Monitoring, headers: Headers | tuple[()]) -> Headers:
-    monitoring.scorer.settle(request)
-    own = outlier_headers(request.scored, baseline=monitoring.baseline)
+    own: Headers = []
+    if monitoring.policy != "shadow":
+        monitoring.scorer.settle(request)
+        own = outlier_headers(request, baseline=monitoring.baseline)
     if not any(name.lower() == b"x-request-id" for name, _ in headers):
         own.append((b"x-request-id", request.id.encode("latin-1")))
     return own
+
+
+def _has_outlier(request: ServedRequest, monitoring: Monitoring) -> bool:
+    """Among the rows that were scored in time: the others are given the benefit of the doubt."""
+    monitoring.scorer.settle(request)
+    return request.scored is not None and True in request.scored.outlier
+
+
+async def _withheld(exchange: Exchange) -> bytes | None:
+    """What the predictor answered, up to where records may read it; so its connection can be used again."""
+    kept: list[bytes] = []
+    size = 0
+    try:
+        await exchange.started()
+        while chunk := await exchange.read():
+            kept.append(chunk)
+            size += len(chunk)
+            if size > ANSWER_BYTES:
+                exchange.abort()
+                return None
+    except UpstreamError:
+        return None
+    return b"".join(kept)
 
 
 async def _send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:

@@ -57,6 +57,7 @@ def enrich(request: ServedRequest, identity: Identity, schema: FeatureSchema) ->
         top=scored.top if scored else (),
         issues=_with(request.issues, answer.issue),
         traceparent=request.traceparent,
+        rejected=request.rejected,
     )
 
 
@@ -77,6 +78,8 @@ def heartbeat(boundary: Boundary, identity: Identity, account: Account, *, final
 
 
 def _answer(request: ServedRequest) -> Answer:
+    if request.rejected:  # what the client did not get is no prediction; the version says whose traffic this was
+        return Answer(version=read_answer(request.answer).version)
     if request.answer_cut:
         return Answer(issue="answer_cut_short")
     # An error's text is no prediction; its status says enough.

@@ -49,7 +49,7 @@ class Metrics(Collector):  # type: ignore[misc]  # prometheus_client's types are
         self._account, self._waiting = account, waiting
         self.answers: Counter[tuple[str, str]] = Counter()
         self.issues: Counter[str] = Counter()
-        self.rows = self.outliers = 0
+        self.rows = self.outliers = self.late = self.rejected = 0
         self._upstream, self._added = Histogram(UPSTREAM_BUCKETS_S), Histogram(ADDED_BUCKETS_S)
 
     def count_answer(self, protocol: str, status: int) -> None:
@@ -62,6 +62,8 @@ class Metrics(Collector):  # type: ignore[misc]  # prometheus_client's types are
         if request.scored is not None:
             self.rows += len(request.scored.outlier)
             self.outliers += sum(request.scored.outlier)
+        self.late += request.late
+        self.rejected += request.rejected
 
     def count_issues(self, kinds: Iterable[str]) -> None:
         self.issues.update(kinds)
@@ -83,6 +85,8 @@ class Metrics(Collector):  # type: ignore[misc]  # prometheus_client's types are
         yield GaugeMetricFamily("tidegauge_queue_messages", "Messages that Kafka has not confirmed.", self._waiting())
         yield CounterMetricFamily("tidegauge_rows", "Rows scored.", self.rows)
         yield CounterMetricFamily("tidegauge_outliers", "Rows flagged as outliers.", self.outliers)
+        yield CounterMetricFamily("tidegauge_late_rows", "Rows left to be scored after their answers.", self.late)
+        yield CounterMetricFamily("tidegauge_rejected", "Requests answered 422 for an outlier.", self.rejected)
         kinds = {(kind,): number for kind, number in self.issues.items()}
         yield _counter("tidegauge_issues", "Requests with an issue of this kind.", ("kind",), kinds)
         yield self._upstream.family("tidegauge_upstream_seconds", "From the request's writing to the answer's end.")

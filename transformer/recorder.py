@@ -70,7 +70,7 @@ class Recorder:
             protocol=protocol,
             body=body,
             encoded=noted.get(b"content-encoding", b"identity") != b"identity",
-            binary=b"inference-header-content-length" in noted,
+            binary=noted.get(b"inference-header-content-length"),
             traceparent=traceparent.decode("latin-1") if traceparent else None,
         )
 

@@ -1,5 +1,6 @@
 """
-Requests that wait for the predictor, scored: all that came in one turn of the event loop as one matrix.
+Requests that wait for the predictor, read and scored: all that came in one turn of the event loop as one matrix, for no
+longer than the budget. What is left over is scored after the answer, by the backlog.
 
 Whatever goes wrong here ends as an issue of the request it belongs to.
 """
@@ -7,16 +8,27 @@ Whatever goes wrong here ends as an issue of the request it belongs to.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from tidegauge.features import CoercedRows, FeatureSchema, coerce_columns, coerce_rows
 from tidegauge.scoring.scored import ScoredRow, ScoredRows
 from tidegauge.scoring.scorer import Scorer
-from transformer.parse import Rows, Unreadable, read_request
-from transformer.served import Scored, ServedRequest
+from transformer.backlog import Backlog
+from transformer.parse import Readable, Rows, Unreadable, read_request
+from transformer.served import Remainder, Scored, ServedRequest
+
+SLICE_ROWS: Final = 256
+"""So many rows are scored in one go: more are no cheaper a row, and they take 1 ms, or 3 with a slow detector."""
+
+SLICE_VALUES: Final = 8192
+"""Of wide data fewer rows, since values that are no plain numbers are taken one by one."""
+
+READ_BYTES_PER_S: Final = 1e9
+"""Faster than JSON is read anywhere: what would take longer than the budget even so is not read before the answer."""
 
 _log = logging.getLogger("transformer.scoring")
 
@@ -25,10 +37,27 @@ Defer = Callable[[Callable[[], None]], Any]
 
 
 class BatchScorer:
-    def __init__(self, scorer: Scorer, schema: FeatureSchema, defer: Defer) -> None:
+    """
+    budget_s: how long the requests of one turn may be read and scored before their answers, together; short ones go
+    first. A request that has been read and fits into one slice is scored even when that takes longer. clock: seconds.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        schema: FeatureSchema,
+        defer: Defer,
+        *,
+        budget_s: float,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._scorer, self._schema, self._defer = scorer, schema, defer
+        self._budget_s, self._clock = budget_s, clock
+        self._readable_bytes = budget_s * READ_BYTES_PER_S
         self._names = frozenset(schema.names)
+        self.slice_rows = max(1, min(SLICE_ROWS, SLICE_VALUES // len(schema)))
         self._pending: list[ServedRequest] = []
+        self._backlog = Backlog(self._go_on, defer, clock)
 
     def submit(self, request: ServedRequest) -> None:
         """`scored` and `issues` are set when `flush` has run, which is soon, or `settle` was called."""
@@ -41,16 +70,87 @@ class BatchScorer:
         if request in self._pending:
             self.flush()
 
+    def finish(self, request: ServedRequest, then: Callable[[ServedRequest], None]) -> None:
+        """To be called after the answer. then: called when nothing of the request is left to score, mostly at once."""
+        if self._pending:
+            self.settle(request)
+        if request.remainder is None:
+            then(request)
+        else:
+            request.late = max(1, request.rows - request.remainder.start)
+            self._backlog.add(request, then)
+
+    def close(self) -> None:
+        """Scores what was left over; what takes too long is skipped."""
+        self._backlog.close()
+
     def flush(self) -> None:
         pending, self._pending = self._pending, []
-        batch: list[tuple[ServedRequest, CoercedRows]] = []
+        deadline = self._clock() + self._budget_s
+        if len(pending) > 1:
+            pending.sort(key=_length)
+        short: list[tuple[ServedRequest, Readable]] = []
+        long: list[ServedRequest] = []
         for request in pending:
+            if len(request.body) > self._readable_bytes or self._clock() >= deadline:
+                request.remainder = Remainder()
+            elif (content := self._read(request)) is None:
+                continue
+            elif request.rows <= self.slice_rows:
+                short.append((request, content))
+            else:
+                request.remainder = Remainder(content)
+                long.append(request)
+        if short:
+            self._score_short(short, deadline)
+        for request in long:
+            while request.remainder is not None and self._clock() < deadline:
+                self._go_on(request)
+
+    def _read(self, request: ServedRequest) -> Readable | None:
+        try:
+            content = read_request(
+                request.body,
+                protocol=request.protocol,
+                features=self._names,
+                encoded=request.encoded,
+                binary=request.binary,
+            )
+        except Exception:  # noqa: BLE001 - the prediction does not depend on us
+            self._failed(request)
+            return None
+        if isinstance(content, Unreadable):
+            request.issues = {content.issue: 1}
+            return None
+        request.rows = len(content)
+        return content
+
+    def _score_short(self, short: list[tuple[ServedRequest, Readable]], deadline: float) -> None:
+        """Slice by slice, the first in any case: to read them took longer than to score them will."""
+        start = rows = 0
+        for position, (request, _) in enumerate(short):
+            if rows + request.rows > self.slice_rows:
+                self._score_together(short[start:position])
+                start, rows = position, 0
+                if self._clock() >= deadline:
+                    break
+            rows += request.rows
+        else:
+            self._score_together(short[start:] if start else short)
+            return
+        for request, content in short[start:]:
+            request.remainder = Remainder(content)
+
+    def _score_together(self, requests: list[tuple[ServedRequest, Readable]]) -> None:
+        batch: list[tuple[ServedRequest, CoercedRows]] = []
+        for request, content in requests:
             try:
-                coerced = self._coerced(request)
+                coerced = self._coerced(content)
             except Exception:  # noqa: BLE001 - the prediction does not depend on us
                 self._failed(request)
                 continue
-            if coerced is not None and len(coerced.matrix):
+            request.issues = coerced.issues
+            if request.rows:
                 batch.append((request, coerced))
         if not batch:
             return
@@ -60,23 +160,10 @@ class BatchScorer:
             for entry in batch:
                 self._score_alone(entry)
 
-    def _coerced(self, request: ServedRequest) -> CoercedRows | None:
-        content = read_request(
-            request.body,
-            protocol=request.protocol,
-            features=self._names,
-            encoded=request.encoded,
-            binary=request.binary,
-        )
-        if isinstance(content, Unreadable):
-            request.issues = {content.issue: 1}
-            return None
+    def _coerced(self, content: Readable) -> CoercedRows:
         if isinstance(content, Rows):
-            coerced = coerce_rows(content.rows, self._schema)
-        else:
-            coerced = coerce_columns(content.columns, self._schema)
-        request.issues = dict(coerced.issues)
-        return coerced
+            return coerce_rows(content.rows, self._schema)
+        return coerce_columns(content.columns, self._schema)
 
     def _score(self, batch: list[tuple[ServedRequest, CoercedRows]]) -> None:
         if len(batch) == 1 and len(batch[0][1].matrix) == 1:
@@ -97,10 +184,36 @@ class BatchScorer:
         except Exception:  # noqa: BLE001
             self._failed(entry[0])
 
+    def _go_on(self, request: ServedRequest) -> None:
+        """One more step of what is left of a request: it is read, or a slice of its rows is scored."""
+        remainder = request.remainder
+        assert remainder is not None
+        try:
+            if remainder.content is None:
+                remainder.content = self._read(request)
+                request.body = b""
+                if not remainder.content:
+                    request.remainder = None
+                return
+            start, stop = remainder.start, min(remainder.start + self.slice_rows, request.rows)
+            coerced = self._coerced(remainder.content.part(start, stop))
+            scored = self._scorer.score(coerced.matrix)
+            remainder.add(_rows_of(scored, scored.top, slice(None), coerced), coerced.issues)
+        except Exception:  # noqa: BLE001
+            self._failed(request)
+            return
+        request.scored, request.issues = remainder.scored, dict(remainder.issues)
+        if stop == request.rows:
+            request.remainder = None
+
     def _failed(self, request: ServedRequest) -> None:
-        request.scored = None
+        request.scored = request.remainder = None
         request.issues["scoring_failed"] = 1
         _log.debug("scoring_failed id=%s", request.id, exc_info=True)
+
+
+def _length(request: ServedRequest) -> int:
+    return len(request.body)
 
 
 def _row_of(scored: ScoredRow, coerced: CoercedRows) -> Scored:

@@ -13,22 +13,29 @@ Added to the answer of a predict or infer request, beside x-request-id:
 
 Requests of more than LISTED_ROWS rows get one value instead of a list, that of the row with the smallest p-value, and
 two more headers: x-outlier-rows, how many rows there were, and x-outlier-count, how many of them are outliers.
+
+So do requests that were not scored to their end in time, with x-outlier-scored, how many rows were: the values are of
+those, and x-outlier is 1 where one of them is an outlier, else "unknown". Where they were not even read there is no
+x-outlier-rows.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 from uuid import uuid4
 
-from transformer.served import Scored
+from transformer.served import Scored, ServedRequest
 
 Headers = list[tuple[bytes, bytes]]
 Scope = MutableMapping[str, Any]
 
 LISTED_ROWS: Final = 32
+NAMED_ROWS: Final = 10
+"""Of the rows for which a request is rejected."""
 
 _HOP_BY_HOP: Final = frozenset(
     (
@@ -113,28 +120,53 @@ def _trace_id(traceparent: bytes | None) -> bytes | None:
     return parts[1] if len(parts) >= 4 and len(parts[1]) == 32 and parts[1].isalnum() else None
 
 
-def outlier_headers(scored: Scored | None, *, baseline: bytes) -> Headers:
+def outlier_headers(request: ServedRequest, *, baseline: bytes) -> Headers:
     """baseline: the content id's first digits."""
+    scored, complete = request.scored, request.remainder is None
     if scored is None or not scored.outlier:
-        return [(b"x-outlier", b"unknown"), (b"x-outlier-baseline", baseline)]
+        headers = [(b"x-outlier", b"unknown"), (b"x-outlier-baseline", baseline)]
+        return headers if complete else headers + _counts(request, None)
     p_values = scored.p_values["combined"]
     worst = p_values.index(min(p_values)) if len(p_values) > 1 else 0
-    listed = slice(None) if len(p_values) <= LISTED_ROWS else slice(worst, worst + 1)
+    whole = complete and len(p_values) <= LISTED_ROWS
+    listed = slice(None) if whole else slice(worst, worst + 1)
+    verdicts = b",".join([b"1" if outlier else b"0" for outlier in scored.outlier[listed]])
     headers = [
-        (b"x-outlier", b",".join(b"1" if outlier else b"0" for outlier in scored.outlier[listed])),
+        (b"x-outlier", verdicts if complete or verdicts == b"1" else b"unknown"),
         (b"x-outlier-p-value", _numbers(p_values[listed])),
     ]
     headers += [(_score_name(name), _numbers(values[listed])) for name, values in scored.scores.items()]
     headers.append((b"x-outlier-top", _contributions(scored.top[worst])))
     headers.append((b"x-outlier-baseline", baseline))
-    if listed.start is not None:
-        headers.append((b"x-outlier-rows", str(len(p_values)).encode()))
-        headers.append((b"x-outlier-count", str(sum(scored.outlier)).encode()))
-    return headers
+    return headers if whole else headers + _counts(request, scored)
+
+
+def _counts(request: ServedRequest, scored: Scored | None) -> Headers:
+    counts = [(b"x-outlier-rows", str(request.rows).encode())] if request.rows else []
+    if scored is not None:
+        counts.append((b"x-outlier-count", str(sum(scored.outlier)).encode()))
+    if request.remainder is not None:
+        counts.append((b"x-outlier-scored", str(len(scored.outlier) if scored else 0).encode()))
+    return counts
+
+
+def rejection(request: ServedRequest) -> str:
+    """Why a request with outliers is not answered with a prediction: which rows, and what drives their scores."""
+    scored = request.scored
+    assert scored is not None
+    rows = [row for row, outlier in enumerate(scored.outlier) if outlier]
+    named = "; ".join([f"row {row}: {_reason(scored, row)}" for row in rows[:NAMED_ROWS]])
+    more = f"; and {len(rows) - NAMED_ROWS} more" if len(rows) > NAMED_ROWS else ""
+    return f"rejected: {len(rows)} of {request.rows} rows unlike the model's baseline: {named}{more}"
+
+
+def _reason(scored: Scored, row: int) -> str:
+    features = ", ".join([f"{name[:_NAME_CHARACTERS]}={value:.4g}" for name, value in scored.top[row]])
+    return f"p-value {scored.p_values['combined'][row]:.4g}, driven by {features}"
 
 
 def _numbers(values: Iterable[float]) -> bytes:
-    return ",".join([f"{value:.4g}" for value in values]).encode()
+    return b",".join([b"%.4g" % value for value in values])
 
 
 def _contributions(top: Iterable[tuple[str, float]]) -> bytes:
@@ -148,4 +180,5 @@ def _quoted(feature: str) -> str:
 
 @lru_cache(maxsize=64)
 def _score_name(detector: str) -> bytes:
-    return b"x-outlier-score-" + detector.replace("_", "-").encode()
+    """A user's own is named module:Class, which no header's name may hold."""
+    return b"x-outlier-score-" + re.sub(r"[^a-z0-9]+", "-", detector.lower()).encode()

@@ -93,7 +93,8 @@ def test_record_v1() -> None:
         headers={"x-tenant": "blue"},
         labels={"stage": "canary"},
     )
-    assert json.loads(encode_record(record)) == json.loads(data)
+    added_since = {"rejected": False}
+    assert json.loads(encode_record(record)) == json.loads(data) | added_since
 
 
 def test_heartbeat_v1() -> None:
@@ -290,7 +291,7 @@ def test_full_monitor_v1alpha1() -> None:
         suspend=True,
         transformer=TransformerSpec(workers=2),
         aggregator=AggregatorSpec("postgresql+psycopg://tidegauge@db/tidegauge"),
-        outliers=Outliers(("mahalanobis",), 0.01),
+        outliers=Outliers(("mahalanobis", "plant.detectors:Spread"), 0.01, "reject", 2.5),
         windows=Windows(duration_ms=60_000, slide_ms=15_000, watermark_ms=2_500, min_count=500),
         drift=Drift(
             FalseAlarmBudget(2.0, 7 * 86_400.0),

@@ -188,3 +188,82 @@ def test_a_schema_survives_its_document() -> None:
 def test_a_schema_that_makes_no_sense_is_refused(document: object, message: str) -> None:
     with pytest.raises(InvalidBaseline, match=message):
         FeatureSchema.from_document(document)
+
+
+@pytest.mark.parametrize("names", [1, 3], ids=["one feature", "several features"])
+def test_named_rows_take_the_fast_path_to_the_same_matrix(names: int) -> None:
+    schema = numeric_schema(names)
+    rows = [[float(row * names + column) for column in range(names)] for row in range(4)]
+    named = [dict(reversed(list(zip(schema.names, row, strict=True)))) for row in rows]
+    coerced = coerce_rows(named, schema)
+    np.testing.assert_array_equal(coerced.matrix, rows)
+    assert coerced.issues == {}
+
+
+@pytest.mark.parametrize(
+    ("row", "issues"),
+    [
+        ({"f0": 1.0}, {"missing_feature": 1}),
+        ({"f0": 1.0, "f2": 2.0}, {"unknown_feature": 1, "missing_feature": 1}),
+        ({"f0": 1.0, "f1": 2.0, "f2": 3.0}, {"unknown_feature": 1}),
+        ([1.0, 2.0], {}),
+        (3.0, {"wrong_width": 1}),
+        ("f0", {"wrong_width": 1}),
+    ],
+    ids=["missing", "other", "more", "a list", "a number", "a text"],
+)
+def test_one_odd_row_among_named_ones_costs_that_row_alone(row: object, issues: dict[str, int]) -> None:
+    coerced = coerce_rows([{"f0": 1.0, "f1": 2.0}, row], numeric_schema(2))
+    np.testing.assert_array_equal(coerced.matrix[0], [1.0, 2.0])
+    assert coerced.issues == issues
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), math.inf, NAN, np.float32(np.inf)], ids=str)
+@pytest.mark.parametrize("kind", ["numeric", "boolean"])
+def test_numbers_beyond_the_range_are_not_finite(value: object, kind: Any) -> None:
+    coerced = coerce_rows([[value], [1]], FeatureSchema((FeatureSpec("x", kind),)))
+    np.testing.assert_array_equal(coerced.matrix, [[NAN], [1.0]])
+    assert coerced.issues == {"non_finite": 1}
+
+
+def test_large_numbers_whose_sum_is_beyond_the_range_are_numbers() -> None:
+    coerced = coerce_rows([[1e308, 1e308], [10**300, -(10**300)]], numeric_schema(2))
+    np.testing.assert_array_equal(coerced.matrix, [[1e308, 1e308], [1e300, -1e300]])
+    assert coerced.issues == {}
+
+
+def test_texts_that_look_like_numbers_are_none() -> None:
+    for rows in ([["1", "2"]], np.array([["1", "2"]]), [b"12"], [[1.0, "2"]]):
+        coerced = coerce_rows(rows, numeric_schema(2))
+        assert set(coerced.issues) <= {"wrong_type", "wrong_width"}
+        assert coerced.issues
+
+
+def test_one_long_text_takes_no_memory_for_the_others() -> None:
+    """As an array of texts these would be 40 GB."""
+    rows = [["x" * 1_000_000, 1.0]] + [["y", 1.0]] * 10_000
+    coerced = coerce_rows(rows, numeric_schema(2))
+    assert coerced.issues == {"wrong_type": 10_001}
+
+
+def test_whole_numbers_among_categories_may_come_as_floats() -> None:
+    schema = FeatureSchema((FeatureSpec("size", "categorical", (1, 2)), FeatureSpec("colour", "categorical", ("red",))))
+    rows = [[2.0, "red"], [1.0, 1.0], [1.5, None], [NAN, math.inf], [3.0, True]]
+    coerced = coerce_rows(rows, schema)
+    expected = [[1.0, 0.0], [0.0, UNSEEN], [NAN, NAN], [NAN, NAN], [UNSEEN, NAN]]
+    np.testing.assert_array_equal(coerced.matrix, expected)
+    assert coerced.issues == {"unseen_category": 2, "wrong_type": 2, "missing_value": 1, "non_finite": 2}
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<i8", "u1", ">i4"])
+def test_columns_may_be_arrays(dtype: str) -> None:
+    columns = {"f0": np.array([1, 2], dtype=dtype), "f1": [3, 4.5]}
+    coerced = coerce_columns(columns, numeric_schema(2))
+    np.testing.assert_array_equal(coerced.matrix, [[1.0, 3.0], [2.0, 4.5]])
+    assert coerced.issues == {}
+
+
+def test_columns_of_lists_are_no_numbers() -> None:
+    coerced = coerce_columns({"f0": [[1.0], [2.0]], "f1": np.array([True, False])}, numeric_schema(2))
+    np.testing.assert_array_equal(coerced.matrix, [[NAN, 1.0], [NAN, 0.0]])
+    assert coerced.issues == {"wrong_type": 2}

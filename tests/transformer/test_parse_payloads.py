@@ -52,7 +52,11 @@ V2: dict[str, tuple[Any, object]] = {
     "too few values": ([tensor("x", [2, 3], [1, 2, 3])], Unreadable("wrong_shape")),
     "ragged": ([tensor("x", [2, 3], [[1, 2, 3], [4]])], Unreadable("wrong_shape")),
     "image": ([tensor("x", [1, 2, 2], [1, 2, 3, 4])], Unreadable("wrong_shape")),
-    "vector": ([tensor("x", [3], [1, 2, 3])], Unreadable("wrong_shape")),
+    "vector of a value a feature": ([tensor("x", [3], [1, 2, 3])], Rows([[1, 2, 3]])),
+    "vector of another length": ([tensor("x", [2], [1, 2])], Unreadable("wrong_shape")),
+    "vector named as a feature": ([tensor("a", [3], [1, 2, 3])], Columns({"a": [1, 2, 3]})),
+    "batch of one table": ([tensor("x", [1, 2, 3], [1, 2, 3, 4, 5, 6])], Unreadable("wrong_shape")),
+    "texts": ([tensor("x", [1, 3], ["x", "y", "z"], parameters={"content_type": "str"})], Rows([["x", "y", "z"]])),
     "no width": ([tensor("x", [2, 0], [])], Unreadable("wrong_shape")),
     "shape of text": ([tensor("x", ["2", "3"], [1] * 6)], Unreadable("wrong_shape")),
     "negative shape": ([tensor("x", [-2, -3], [1] * 6)], Unreadable("wrong_shape")),
@@ -68,6 +72,10 @@ V2: dict[str, tuple[Any, object]] = {
     "binary data": (
         [{"name": "x", "shape": [1, 3], "datatype": "FP32", "parameters": {"binary_data_size": 12}}],
         Unreadable("binary_tensor"),
+    ),
+    "parameters and no data": (
+        [{"name": "x", "shape": [1, 3], "datatype": "FP32", "parameters": {"content_type": "np"}}],
+        Unreadable("not_rows"),
     ),
     "tensors of no objects": ([1, 2], Unreadable("not_rows")),
     "empty list": ([], Unreadable("not_rows")),
@@ -92,22 +100,39 @@ def test_v2_body_without_inputs() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"\xff\xfe", b'{"instances": [[NaN]]}', b"[" * 100_000, b'{"instances": [[1]]} trailing', b"\x00" * 9],
-    ids=["empty", "cut", "not UTF-8", "NaN", "nested without end", "trailing", "zeros"],
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b'{"instances": [[nan]]}',
+        b"[" * 100_000,
+        b"[" + b"9" * 10_000 + b"]",
+        b'{"instances": [[1]]} trailing',
+        b"\x00" * 9,
+        b"NaN" + b" " * parse.LENIENT_BYTES,
+    ],
+    ids=["empty", "cut", "not UTF-8", "nan", "nested without end", "endless", "trailing", "zeros", "long and NaN"],
 )
 @pytest.mark.parametrize("protocol", ["v1", "v2"])
 def test_what_is_not_json_is_said_not_to_be(body: bytes, protocol: str) -> None:
     assert read_request(body, protocol=protocol, features=FEATURES) == Unreadable("not_json")
 
 
+def test_numbers_that_only_some_readers_take_are_read() -> None:
+    body = b'{"instances": [[NaN, -Infinity, 1e400]]}'
+    content = read_request(body, protocol="v1", features=FEATURES)
+    assert isinstance(content, Rows)
+    assert str(content.rows) == "[[nan, -inf, inf]]"
+
+
 def test_bodies_that_are_not_read_say_why() -> None:
     body = b'{"instances": [[1, 2, 3]]}'
 
-    def issue(body: bytes, **how: bool) -> object:
+    def issue(body: bytes, **how: Any) -> object:
         return read_request(body, protocol="v1", features=FEATURES, **how)
 
     assert issue(body, encoded=True) == Unreadable("unsupported_encoding")
-    assert issue(body, binary=True) == Unreadable("binary_tensor")
+    assert issue(body, binary=b"3") == Rows([[1, 2, 3]]), "a header of v2 means nothing to v1"
     assert issue(body + b" " * parse.SCORED_BYTES) == Unreadable("body_too_large")
 
 

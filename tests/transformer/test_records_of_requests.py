@@ -74,7 +74,9 @@ class Parts:
             destination=self.kept,
             metrics=self.metrics,
         )
-        self.scorer = BatchScorer(scorer or Scorer(profile), profile.schema, asyncio.get_running_loop().call_soon)
+        self.scorer = BatchScorer(
+            scorer or Scorer(profile), profile.schema, asyncio.get_running_loop().call_soon, budget_s=60.0
+        )
 
     def arrive(self, document: Any, protocol: str = "v1", **noted: bytes) -> ServedRequest:
         body = document if isinstance(document, bytes) else orjson.dumps(document)
@@ -86,7 +88,7 @@ class Parts:
     def answer(self, request: ServedRequest, body: bytes = b'{"predictions": [1]}', status: int = 200) -> None:
         self.scorer.settle(request)
         request.status, request.answer = status, body
-        self.recorder.answered(request)
+        self.scorer.finish(request, self.recorder.answered)
 
 
 @pytest.fixture

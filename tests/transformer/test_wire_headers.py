@@ -6,8 +6,17 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from transformer.served import Scored
-from transformer.wire import LISTED_ROWS, answer_headers, noted_headers, outlier_headers, request_head, request_id
+from transformer.parse import Rows
+from transformer.served import Remainder, Scored, ServedRequest
+from transformer.wire import (
+    LISTED_ROWS,
+    answer_headers,
+    noted_headers,
+    outlier_headers,
+    rejection,
+    request_head,
+    request_id,
+)
 
 TRACEPARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -110,15 +119,21 @@ def test_without_an_id_there_is_a_new_one(headers: dict[bytes, bytes]) -> None:
     assert UUID(first).version == 4 and first != second
 
 
-def scored(p_values: list[float], outlier: list[bool], name: str = "temp") -> Scored:
+def scored(p_values: list[float], outlier: list[bool], name: str = "temp") -> ServedRequest:
     n = len(p_values)
-    return Scored(
+    request = ServedRequest(id="r", seq=1, time_ms=0, started=0.0, protocol="v1", body=b"", rows=n)
+    request.scored = Scored(
         matrix=np.zeros((n, 2)),
         scores={"tail": [1.5 + row for row in range(n)]},
         p_values={"tail": p_values, "combined": p_values},
         outlier=outlier,
         top=[[(name, 4.25 + row), ("b", 0.5)] for row in range(n)],
     )
+    return request
+
+
+def not_scored() -> ServedRequest:
+    return ServedRequest(id="r", seq=1, time_ms=0, started=0.0, protocol="v1", body=b"")
 
 
 def test_one_value_a_row_and_the_reasons_of_the_most_surprising_row() -> None:
@@ -153,4 +168,48 @@ def test_names_of_features_cannot_break_out_of_a_header() -> None:
 
 
 def test_what_could_not_be_scored_is_unknown() -> None:
-    assert outlier_headers(None, baseline=b"b") == [(b"x-outlier", b"unknown"), (b"x-outlier-baseline", b"b")]
+    assert outlier_headers(not_scored(), baseline=b"b") == [(b"x-outlier", b"unknown"), (b"x-outlier-baseline", b"b")]
+
+
+def partly(p_values: list[float], outlier: list[bool], *, rows: int) -> dict[bytes, bytes]:
+    request = scored(p_values, outlier)
+    request.rows, request.remainder = rows, Remainder(Rows([]), start=len(p_values))
+    return dict(outlier_headers(request, baseline=b"b"))
+
+
+def test_rows_that_are_left_over_make_the_verdict_unknown_unless_an_outlier_was_found() -> None:
+    headers = partly([0.5, 0.25], [False, False], rows=4000)
+    assert (headers[b"x-outlier"], headers[b"x-outlier-p-value"]) == (b"unknown", b"0.25")
+    assert (headers[b"x-outlier-scored"], headers[b"x-outlier-rows"]) == (b"2", b"4000")
+    headers = partly([0.5, 0.0001], [False, True], rows=4000)
+    assert (headers[b"x-outlier"], headers[b"x-outlier-count"], headers[b"x-outlier-scored"]) == (b"1", b"1", b"2")
+
+
+def test_a_request_that_was_not_read_in_time_has_no_row_scored_and_no_number_of_rows() -> None:
+    request = not_scored()
+    request.remainder = Remainder()
+    assert outlier_headers(request, baseline=b"b") == [
+        (b"x-outlier", b"unknown"),
+        (b"x-outlier-baseline", b"b"),
+        (b"x-outlier-scored", b"0"),
+    ]
+
+
+def test_the_name_of_a_detector_of_ones_own_becomes_one_of_a_header() -> None:
+    request = scored([0.5], [False])
+    assert request.scored is not None
+    request.scored.scores["plant.own_detectors:Spread"] = [2.0]
+    headers = dict(outlier_headers(request, baseline=b"b"))
+    assert headers[b"x-outlier-score-plant-own-detectors-spread"] == b"2"
+
+
+def test_a_rejection_names_rows_and_features() -> None:
+    assert rejection(scored([0.5, 0.00012, 0.0002], [False, True, True])) == (
+        "rejected: 2 of 3 rows unlike the model's baseline: row 1: p-value 0.00012, driven by temp=5.25, b=0.5; "
+        "row 2: p-value 0.0002, driven by temp=6.25, b=0.5"
+    )
+
+
+def test_a_rejection_stays_short_whatever_the_number_of_rows_and_the_names() -> None:
+    text = rejection(scored([1e-300] * 10_000, [True] * 10_000, name="x" * 500))
+    assert text.endswith("; and 9990 more") and len(text) < 2000
