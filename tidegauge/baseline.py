@@ -10,7 +10,7 @@ SHA-256 is the content id.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -21,12 +21,10 @@ from numpy.typing import NDArray
 
 from tidegauge.errors import InvalidBaseline
 from tidegauge.features import FeatureSchema, Matrix
-from tidegauge.reference import (
-    FeatureReference,
-    reference_from_document,
-    reference_of,
-    reference_to_document,
-)
+from tidegauge.frames import as_source
+from tidegauge.gathering import Told, gather
+from tidegauge.reference import FeatureReference, reference_from_document, reference_to_document
+from tidegauge.scoring import DETECTORS
 from tidegauge.scoring.detector import DetectorKind
 from tidegauge.scoring.fitted import FittedScoring
 
@@ -34,13 +32,6 @@ VERSION: Final = 2
 
 READABLE: Final = (1, 2)
 """Version 1 has lists where 2 has packed numbers, and combines its detectors by the maximum."""
-
-MINIMUM_ROWS: Final = 200
-"""Scoring reference: 100 rows to fit on and 100 to calibrate on carry a false-alarm rate of 0.001 by extrapolation."""
-
-
-LARGEST_VALUE: Final = 1e100
-"""Of reference data, either side of 0: cubes of values must not overflow. What is larger is some system's sentinel."""
 
 
 @dataclass(frozen=True)
@@ -54,23 +45,69 @@ class BaselineProfile:
     """One per feature, in schema order."""
     scoring: FittedScoring
     """The detectors and their calibration, fitted on the rows without known outliers."""
+    prediction_schema: FeatureSchema | None = None
+    """Of the model's outputs; None where the reference data had none."""
+    predictions: tuple[FeatureReference, ...] = ()
+    """One per output, in the order of prediction_schema."""
     written: bytes | None = field(default=None, compare=False, repr=False)
     """The canonical bytes that it was loaded from: a profile of an older version keeps them, and its content id."""
 
     @classmethod
-    def fit(cls, matrix: Matrix, schema: FeatureSchema, *, outlier: NDArray[np.bool_] | None = None) -> BaselineProfile:
+    def fit(
+        cls,
+        data: object,
+        schema: FeatureSchema | None = None,
+        *,
+        outlier: NDArray[np.bool_] | str | None = None,
+        predictions: Matrix | Sequence[str] | str | None = None,
+        exclude: Sequence[str] = (),
+        categorical: Sequence[str] = (),
+        detectors: Sequence[str] | Mapping[str, DetectorKind] | None = None,
+        contamination: float = 0.0,
+        progress: Told | None = None,
+    ) -> BaselineProfile:
         """
-        matrix: float64 (rows, features), NaN = missing. outlier: bool (rows,), True for known outliers.
-        Raises InvalidBaseline when the data cannot make a baseline, naming the feature.
+        data: a frame (pandas, Polars, PyArrow, anything with `__arrow_c_stream__`), a mapping from names to columns, a
+        float64 matrix (rows, features) in which NaN is missing and categories are codes, or a tidegauge.blocks.Source.
+        Memory does not grow with its rows: it is gone through several times.
+
+        schema: by default what the columns say: numbers are numeric, true and false boolean, texts categorical; a
+        matrix has features f0, f1 ... Of a frame, a schema takes the columns it names, in its order.
+        outlier: bool (rows,), or the name of a column: True for known outliers, which stay in what windows are compared
+        with and are left out of what scores are fitted on.
+        predictions: the model's outputs for the same rows, float64 (rows,) or (rows, outputs), or names of columns.
+        exclude: names of columns that are no features. categorical: of columns of whole numbers that are names.
+        detectors: names of the built-in ones, or classes by name; all built-in ones by default.
+        contamination: share of the rows, in [0, 0.5), presumed to be outliers that nobody marked; scores are fitted
+        without the rows that look most like it.
+        progress: called with what is being done and the share of it that is done.
+
+        Raises InvalidBaseline when the data cannot make a baseline, naming the column. What makes only a weak one is
+        said by tidegauge.concerns.
         """
-        known = np.zeros(len(matrix), dtype=bool) if outlier is None else outlier
-        _check_data(matrix, schema, known)
+        if not 0.0 <= contamination < 0.5:
+            raise InvalidBaseline(f"contamination {contamination:g}: expected a share from 0 to below 0.5")
+        told = progress or (lambda _what, _share: None)
+        source = as_source(
+            data, schema, outlier=outlier, predictions=predictions, exclude=exclude, categorical=categorical
+        )
+        gathered = gather(source, told)
+        features = len(source.schema)
         return cls(
-            schema=schema,
-            rows=len(matrix),
-            outliers=int(known.sum()),
-            references=tuple(reference_of(schema, matrix, position) for position in range(len(schema))),
-            scoring=FittedScoring.fit(matrix[~known], schema),
+            schema=source.schema,
+            rows=gathered.rows,
+            outliers=gathered.outliers,
+            references=gathered.references[:features],
+            scoring=FittedScoring.fit(
+                gathered.normal,
+                source.schema,
+                detectors=_kinds(detectors),
+                contamination=contamination,
+                known_outliers=gathered.known,
+                progress=told,
+            ),
+            prediction_schema=source.prediction_schema,
+            predictions=gathered.references[features:],
         )
 
     @cached_property
@@ -91,6 +128,8 @@ class BaselineProfile:
             "rows": self.rows,
             "outliers": self.outliers,
             "features": [reference_to_document(reference) for reference in self.references],
+            "prediction_schema": None if self.prediction_schema is None else self.prediction_schema.to_document(),
+            "predictions": [reference_to_document(reference) for reference in self.predictions],
             **self.scoring.to_document(),
         }
 
@@ -114,32 +153,30 @@ class BaselineProfile:
     @classmethod
     def _from_document(cls, document: dict[str, Any], detectors: Mapping[str, DetectorKind]) -> BaselineProfile:
         schema = FeatureSchema.from_document(document["schema"])
-        references = tuple(reference_from_document(item) for item in document["features"])
-        if len(references) != len(schema):
-            raise InvalidBaseline(f"damaged profile: {len(references)} references for {len(schema)} features")
+        outputs = document.get("prediction_schema")
+        prediction_schema = None if outputs is None else FeatureSchema.from_document(outputs)
         return cls(
             schema=schema,
             rows=int(document["rows"]),
             outliers=int(document["outliers"]),
-            references=references,
+            references=_references(document["features"], schema),
             scoring=FittedScoring.from_document(document, schema, kinds=detectors),
+            prediction_schema=prediction_schema,
+            predictions=_references(document.get("predictions", []), prediction_schema or ()),
             written=orjson.dumps(document, option=orjson.OPT_SORT_KEYS),
         )
 
 
-def _check_data(matrix: Matrix, schema: FeatureSchema, known: NDArray[np.bool_]) -> None:
-    if matrix.ndim != 2 or matrix.shape[1] != len(schema):
-        raise InvalidBaseline(f"data of shape {matrix.shape} for {len(schema)} features")
-    if known.shape != (len(matrix),):
-        raise InvalidBaseline(f"{known.size} outlier marks for {len(matrix)} rows")
-    wild = [name for name, column in zip(schema.names, matrix.T, strict=True) if (np.abs(column) > LARGEST_VALUE).any()]
-    if wild:
-        raise InvalidBaseline(f"infinite values, or beyond {LARGEST_VALUE:g}, in: {', '.join(wild)}; make them missing")
-    usable = int((~known).sum())
-    if usable < MINIMUM_ROWS:
-        raise InvalidBaseline(f"{usable} rows that are no known outliers: at least {MINIMUM_ROWS} are needed")
-    empty = [name for name, column in zip(schema.names, matrix.T, strict=True) if np.isnan(column).all()]
-    if empty:
-        raise InvalidBaseline(f"no value at all in: {', '.join(empty)}; exclude them")
-    if all(np.nanmin(column) == np.nanmax(column) for column in matrix[~known].T if not np.isnan(column).all()):
-        raise InvalidBaseline("every column is constant: there is nothing to score")
+def _references(items: list[Any], schema: Sized) -> tuple[FeatureReference, ...]:
+    if len(items) != len(schema):
+        raise InvalidBaseline(f"damaged profile: {len(items)} references for {len(schema)} features")
+    return tuple(reference_from_document(item) for item in items)
+
+
+def _kinds(detectors: Sequence[str] | Mapping[str, DetectorKind] | None) -> Mapping[str, DetectorKind] | None:
+    if detectors is None or isinstance(detectors, Mapping):
+        return detectors
+    unknown = [name for name in detectors if name not in DETECTORS]
+    if unknown or not detectors:
+        raise InvalidBaseline(f"no detector {', '.join(unknown) or 'at all'}; there are {', '.join(DETECTORS)}")
+    return {name: DETECTORS[name] for name in detectors}

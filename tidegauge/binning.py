@@ -26,15 +26,19 @@ last: at most 2 * 16 + 1 of them come out.
 """
 
 
-def cut_edges(feature: FeatureSpec, values: NDArray[np.float64]) -> Edges:
-    """Inner edges, strictly increasing, for the finite reference values of one feature; NaN is ignored."""
+def cut_edges(feature: FeatureSpec, values: NDArray[np.float64], *, ends: tuple[float, float] | None = None) -> Edges:
+    """
+    Inner edges, strictly increasing, for the finite reference values of one feature; NaN is ignored. ends: the least
+    and the greatest of all the reference where `values` are a sample of it; (inf, -inf) where there is none.
+    """
     if feature.kind == "categorical":
         return np.arange(len(feature.categories), dtype=np.float64) - 0.5
     distinct, counts = np.unique(values[~np.isnan(values)], return_counts=True)
-    if not len(distinct):
+    low, high = ends or (np.min(distinct, initial=np.inf), np.max(distinct, initial=-np.inf))
+    if low > high:
         return np.empty(0)
     inner = _edges(distinct.tolist(), counts.tolist())
-    return np.array([distinct[0], *inner, np.nextafter(distinct[-1], np.inf)], dtype=np.float64)
+    return np.array([low, *inner, np.nextafter(high, np.inf)], dtype=np.float64)
 
 
 def _edges(distinct: list[float], counts: list[int]) -> list[float]:

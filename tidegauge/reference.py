@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tidegauge.binning import Counts, Edges, count_bins, cut_edges
+from tidegauge.binning import Counts, Edges
 from tidegauge.errors import InvalidBaseline
-from tidegauge.features import FeatureSchema, Matrix
+from tidegauge.features import FeatureSpec
+from tidegauge.packing import pack, unpack
 
 
 @dataclass(frozen=True)
@@ -30,23 +31,30 @@ class FeatureReference:
     edges: Edges
     counts: Counts
 
-
-def reference_of(schema: FeatureSchema, matrix: Matrix, position: int) -> FeatureReference:
-    column = matrix[:, position]
-    values = column[~np.isnan(column)]
-    feature = schema.features[position]
-    edges = cut_edges(feature, column)
-    quantity = feature.kind != "categorical"
-    return FeatureReference(
-        rows=len(column),
-        missing=len(column) - len(values),
-        mean=float(values.mean()) if quantity else None,
-        sd=float(values.std()) if quantity else None,
-        low=float(values.min()) if quantity else None,
-        high=float(values.max()) if quantity else None,
-        edges=edges,
-        counts=count_bins(edges, column),
-    )
+    @classmethod
+    def of(
+        cls,
+        feature: FeatureSpec,
+        *,
+        rows: int,
+        present: int,
+        moments: tuple[float, float],
+        ends: tuple[float, float],
+        edges: Edges,
+        counts: Counts,
+    ) -> FeatureReference:
+        """moments: mean and sd. ends: least and greatest value. Both are of no meaning for categories' codes."""
+        quantity = feature.kind != "categorical"
+        return cls(
+            rows=rows,
+            missing=rows - present,
+            mean=moments[0] if quantity else None,
+            sd=moments[1] if quantity else None,
+            low=ends[0] if quantity else None,
+            high=ends[1] if quantity else None,
+            edges=edges,
+            counts=counts,
+        )
 
 
 def reference_to_document(reference: FeatureReference) -> dict[str, object]:
@@ -57,16 +65,16 @@ def reference_to_document(reference: FeatureReference) -> dict[str, object]:
         "sd": reference.sd,
         "low": reference.low,
         "high": reference.high,
-        "edges": reference.edges.tolist(),
-        "counts": reference.counts.tolist(),
+        "edges": pack(reference.edges),
+        "counts": pack(reference.counts.astype(np.int64)),
     }
 
 
 def reference_from_document(item: dict[str, Any]) -> FeatureReference:
     reference = FeatureReference(
         **{name: item[name] for name in ("rows", "missing", "mean", "sd", "low", "high")},
-        edges=np.array(item["edges"], dtype=np.float64),
-        counts=np.array(item["counts"], dtype=np.int64),
+        edges=unpack(item["edges"], np.float64),
+        counts=unpack(item["counts"], np.int64),
     )
     if len(reference.counts) != len(reference.edges) + 2 or reference.counts.sum() != reference.rows:
         raise InvalidBaseline("damaged profile: bins do not add up to the rows")

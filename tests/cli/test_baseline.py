@@ -67,7 +67,8 @@ def test_csv_and_parquet_of_the_same_data_give_the_same_profile(run: Run, files:
         code, out, err = run(
             "baseline", "fit", path, "-o", f"{suffix}.json", "--exclude", "label", "--outlier-column", "fault"
         )
-        assert (code, err) == (0, "")
+        assert code == 0
+        assert err.splitlines() == [line for line in err.splitlines() if line.startswith("tidegauge: note: ")]
         assert out.startswith(f"{suffix}.json: 400 rows, ")
         profiles[suffix] = BaselineProfile.load(Path(f"{suffix}.json").read_bytes())
     assert len({profile.content_id for profile in profiles.values()}) == 1
@@ -132,8 +133,16 @@ NUMBERS = b"a,b\n" + b"".join(b"%d,%d\n" % (n, n * n % 17) for n in range(300))
     [
         pytest.param(None, "absent.csv", (), "absent.csv: no such file", id="missing-file"),
         pytest.param(None, "absent.parquet", (), "absent.parquet: no such file", id="missing-parquet"),
-        pytest.param(NUMBERS, "data.txt", (), "data.txt: expected a .csv, .csv.gz or .parquet file", id="wrong-suffix"),
-        pytest.param(NUMBERS, "data", (), "data: expected a .csv, .csv.gz or .parquet file", id="no-suffix"),
+        pytest.param(
+            NUMBERS,
+            "data.txt",
+            (),
+            "data.txt: expected a .csv, .csv.gz, .parquet, .arrow or .feather file",
+            id="wrong-suffix",
+        ),
+        pytest.param(
+            NUMBERS, "data", (), "data: expected a .csv, .csv.gz, .parquet, .arrow or .feather file", id="no-suffix"
+        ),
         pytest.param(b"", "data.csv", (), "data.csv: Empty CSV file", id="empty-csv"),
         pytest.param(b"", "data.parquet", (), "data.parquet: ", id="empty-parquet"),
         pytest.param(b"a,b\n", "data.csv", (), "", id="header-only"),
@@ -168,7 +177,7 @@ NUMBERS = b"a,b\n" + b"".join(b"%d,%d\n" % (n, n * n % 17) for n in range(300))
             b"t\n" + b"".join(b"x%d\n" % n for n in range(1500)),
             "data.csv",
             (),
-            "column t has 1500 different texts, more than 1000: --exclude t",
+            "column t has more than 1000 different values",
             id="free-text",
         ),
         pytest.param(pa.table({"a": [[1, 2]] * 300}), "data.parquet", (), "column a is of type list", id="lists"),
@@ -208,7 +217,8 @@ def test_the_command_runs_as_a_program_of_its_own(tmp_path: Path) -> None:
     program = [sys.executable, "-m", "cli.main", "baseline", "fit"]
     arguments = [str(tmp_path / "data.csv"), "-o", str(tmp_path / "profile.json")]
     done = subprocess.run([*program, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert all(line.startswith("tidegauge: note: ") for line in done.stderr.splitlines())
     assert (tmp_path / "profile.json").is_file()
     arguments[0] = str(tmp_path / "absent.csv")
     failed = subprocess.run([*program, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from tests.support.examples import SCHEMA, mixed_profile, mixed_rows, numeric_schema
-from tidegauge.baseline import LARGEST_VALUE, MINIMUM_ROWS, BaselineProfile
+from tidegauge.baseline import BaselineProfile
 from tidegauge.errors import InvalidBaseline
 from tidegauge.features import FeatureSchema, FeatureSpec
+from tidegauge.gathering import LARGEST_VALUE, MINIMUM_ROWS
 from tidegauge.scoring import DETECTORS
 from tidegauge.scoring.scorer import Scorer
 
@@ -205,9 +206,10 @@ def test_bytes_that_are_no_profile_are_refused(data: bytes, message: str) -> Non
     ("change", "message"),
     [
         pytest.param(lambda d: d["schema"].pop(), "3 references for 2 features", id="a-feature-less"),
+        pytest.param(lambda d: d.update(predictions=[{}]), "1 references for 0 features", id="a-prediction-more"),
         pytest.param(lambda d: d["features"].pop(), "2 references for 3 features", id="a-reference-less"),
-        pytest.param(lambda d: d["features"][0]["counts"].pop(), "bins do not add up", id="a-bin-less"),
-        pytest.param(lambda d: d["features"][0]["counts"].__setitem__(3, 0), "bins do not add up", id="a-bin-emptied"),
+        pytest.param(lambda d: d["features"][0].update(counts=[1000]), "bins do not add up", id="a-bin-less"),
+        pytest.param(lambda d: d["features"][0].update(rows=999), "bins do not add up", id="a-bin-emptied"),
         pytest.param(lambda d: d["detectors"].update(forest={}), "not every one of", id="unknown-detector"),
         pytest.param(lambda d: d["surprises"].pop("tail"), "not every one of", id="no-surprise"),
         pytest.param(lambda d: d["held_out"].pop("+".join(DETECTORS)), "not every one of", id="no-combination"),
