@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from tidegauge.errors import InvalidBaseline
 from tidegauge.packing import pack, unpack
+from tidegauge.rounding import significant
 
 Array = NDArray[np.float64]
 
@@ -245,11 +246,6 @@ def _rounded_up(values: Array) -> Array:
     limit = np.finfo(np.float32).max
     single = np.minimum(values, limit).astype(np.float32)
     return np.where(single < values, np.nextafter(single, np.float32(np.inf)), single).astype(np.float64)
-
-
-def significant(values: Array) -> Array:
-    """Rounded to 12 significant digits: what is left of a result after the last bits of another processor's."""
-    return np.array([float(f"{value:.12g}") for value in values.tolist()], dtype=np.float64)
 
 
 def surprise_to_document(surprise: Surprise) -> dict[str, object]:

@@ -3,8 +3,10 @@ Squared Mahalanobis distance from the baseline's centre, which sees what no sing
 
 The features are standardised, then the covariance is shrunk towards a multiple of the identity (Ledoit and Wolf 2004,
 "A well-conditioned estimator for large-dimensional covariance matrices", J. Multivariate Analysis 88, section 3), since
-shrinkage depends on units otherwise. Fitted twice: the rows farthest from the first fit are left out of the second, so
-that a few wild rows do not widen the ellipsoid that should show them.
+shrinkage depends on units otherwise. The fit is robust by concentration steps (Rousseeuw and Van Driessen 1999, "A fast
+algorithm for the minimum covariance determinant estimator", Technometrics 41, section 3): the rows farthest from one
+fit are left out of the next, so that neither a few wild rows nor a small group of its own widens the ellipsoid that
+should show them. A feature that does not vary among the rows that are left has no part in the distance.
 
 With the symmetric inverse square root W of the covariance, the squares of W z are contributions, >= 0, that sum to the
 squared distance (Garthwaite and Koch 2016, "Evaluating the contributions of individual variables to a quadratic form").
@@ -20,11 +22,35 @@ from numpy.typing import NDArray
 
 from tidegauge.errors import InvalidBaseline
 from tidegauge.features import FeatureSchema
-from tidegauge.scoring.detector import Array, Missing, ReasonsOfRow, ReasonsOfRows, sum_of_row, sum_of_rows
+from tidegauge.packing import pack, unpack
+from tidegauge.rounding import significant, significant_beside
+from tidegauge.scoring.detector import (
+    Array,
+    Missing,
+    ReasonsOfRow,
+    ReasonsOfRows,
+    scores_of,
+    sum_of_row,
+    sum_of_rows,
+)
 
-TRIMMED_SHARE: Final = 0.1
-"""Share of the reference rows, the farthest, that the second fit leaves out."""
+TRIMMED_SHARE: Final = 0.25
+"""Share of the reference rows, the farthest, that a step leaves out; the paper's choice for data mostly clean."""
 
+STEPS: Final = 3
+"""
+Not until nothing changes: on data in several dense groups further steps give up one group after the other, and normal
+rows of those become outliers (`make bench-detection`).
+"""
+
+SMALLEST_VARIANCE: Final = 1e-8
+"""
+Of the largest in any direction. Perfectly dependent features leave directions without variance: this keeps their
+distances finite, and is what rounding the covariance cannot reach.
+"""
+
+BLOCK_ROWS: Final = 1 << 14
+"""Rows whose distances are computed at a time while fitting."""
 
 FARTHEST: Final = 1e100
 """Standard deviations beyond which a value counts as this far, so that no square overflows."""
@@ -50,13 +76,22 @@ class MahalanobisDetector:
         self._limit = np.minimum(np.where(scale > 0, scale, 1.0), 1e100) * FARTHEST
 
     @classmethod
-    def fit(cls, matrix: Array, schema: FeatureSchema) -> MahalanobisDetector:
+    def fit(cls, matrix: Array, schema: FeatureSchema, *, trimmed_share: float = TRIMMED_SHARE) -> MahalanobisDetector:
+        """trimmed_share: in [0, 0.5]; 0 fits to all rows at once, which suits data without a single wild row."""
         numeric = np.array([feature.kind != "categorical" for feature in schema.features])
-        first = cls(schema, **_moments(matrix, numeric))
-        columns = np.ascontiguousarray(matrix.T)
-        distances, _ = first.scores(columns, np.isnan(columns))
-        kept = np.argsort(distances, kind="stable")[: max(2, round(len(matrix) * (1 - TRIMMED_SHARE)))]
-        return cls(schema, **_moments(matrix[np.sort(kept)], numeric))
+        kept = max(2, round(len(matrix) * (1 - trimmed_share)))
+        fitted = cls(schema, **_moments(matrix, numeric))
+        for _ in range(STEPS if kept < len(matrix) else 0):
+            nearest = np.argsort(fitted._distances(matrix), kind="stable")[:kept]
+            moments = _moments(matrix[np.sort(nearest)], numeric)
+            if not moments["scale"].any():
+                break  # rows that are all the same say nothing about the others
+            fitted = cls(schema, **moments)
+        return fitted
+
+    def _distances(self, matrix: Array) -> Array:
+        starts = range(0, len(matrix), BLOCK_ROWS)
+        return np.concatenate([scores_of(self, matrix[start : start + BLOCK_ROWS]) for start in starts])
 
     # einsum and not `@`: it adds feature after feature, while BLAS sums a single row in another order than many, and a
     # row's score must not depend on its company.
@@ -98,21 +133,29 @@ class MahalanobisDetector:
         return {
             "mean": self._mean.tolist(),
             "scale": self._scale.tolist(),
-            "covariance": self._covariance.tolist(),
+            "covariance": pack(self._covariance[np.tril_indices(len(self._covariance))]),
         }
 
     @classmethod
     def from_document(cls, document: Any, schema: FeatureSchema) -> MahalanobisDetector:
         """Raises InvalidBaseline."""
         try:
-            fields = {name: np.array(document[name], dtype=np.float64) for name in ("mean", "scale", "covariance")}
-            used = int((fields["scale"] > 0).sum())
-            if fields["mean"].shape != (len(schema),) or fields["covariance"].size != used * used:
+            mean, scale = (np.array(document[name], dtype=np.float64) for name in ("mean", "scale"))
+            if mean.shape != (len(schema),) or scale.shape != mean.shape:
                 raise ValueError("shapes do not fit the schema")
-            fields["covariance"] = fields["covariance"].reshape(used, used)
-            return cls(schema, **fields)
+            covariance = _covariance(document["covariance"], int((scale > 0).sum()))
+            return cls(schema, mean=mean, scale=scale, covariance=covariance)
         except (KeyError, TypeError, ValueError, np.linalg.LinAlgError) as error:
             raise InvalidBaseline(f"detectors.mahalanobis: {error!r}") from error
+
+
+def _covariance(document: object, features: int) -> Array:
+    """From its lower triangle, row after row. Profiles of version 1 have all of it, as a list of rows."""
+    if isinstance(document, list) and all(isinstance(row, list) for row in document):
+        return np.array(document, dtype=np.float64).reshape(features, features)
+    covariance = np.zeros((features, features))
+    covariance[np.tril_indices(features)] = unpack(document, np.float64)
+    return covariance + np.tril(covariance, -1).T
 
 
 def _bounded(deviations: Array, limit: Array) -> Array:
@@ -120,6 +163,7 @@ def _bounded(deviations: Array, limit: Array) -> Array:
 
 
 def _moments(matrix: Array, numeric: NDArray[np.bool_]) -> dict[str, Array]:
+    """Rounded, so that another processor's linear algebra gives the same."""
     present = ~np.isnan(matrix)
     counts = np.maximum(present.sum(axis=0), 1)
     mean = np.where(present, matrix, 0.0).sum(axis=0) / counts
@@ -128,7 +172,12 @@ def _moments(matrix: Array, numeric: NDArray[np.bool_]) -> dict[str, Array]:
     # A spread within rounding of the mean is a constant's.
     scale[~numeric | (scale <= 1e-12 * np.abs(mean))] = 0.0
     used = scale > 0
-    return {"mean": mean, "scale": scale, "covariance": shrunk_covariance(deviations[:, used] / scale[used])}
+    covariance = shrunk_covariance(deviations[:, used] / scale[used])
+    return {
+        "mean": significant_beside(mean, scale),
+        "scale": significant(scale),
+        "covariance": np.round(covariance, 10),
+    }
 
 
 def shrunk_covariance(centred: Array) -> Array:
@@ -150,7 +199,6 @@ def _inverse_root(covariance: Array) -> Array:
     if covariance.size == 0:
         return covariance.reshape(0, 0)
     values, vectors = np.linalg.eigh(covariance)
-    # Perfectly dependent features leave directions without variance; a floor keeps their distances finite.
-    floor = max(float(values[-1]), 1.0) * 1e-10
+    floor = max(float(values[-1]), 1.0) * SMALLEST_VARIANCE
     root: Array = (vectors / np.sqrt(np.maximum(values, floor))) @ vectors.T
     return root
