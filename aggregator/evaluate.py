@@ -87,7 +87,8 @@ def _published(report: WindowReport, monitor: ModelMonitor) -> Iterator[Output]:
 
 def _without_statistics(document: Mapping[str, Any]) -> dict[str, Any]:
     features = [{name: value for name, value in f.items() if name != "statistics"} for f in document["features"]]
-    return {**document, "kind": DRIFT, "features": features}
+    whole = {name: value for name, value in document.items() if name != "statistics"}
+    return {**whole, "kind": DRIFT, "features": features}
 
 
 def _unjudged(monitor: str, closed: Closed, catalogue: Catalogue) -> Output:

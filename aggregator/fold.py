@@ -161,7 +161,7 @@ def _summary_row(
     monitor: str, key: WindowKey, group: _Group, catalogue: Catalogue, refused: dict[int, Refusal]
 ) -> dict[str, object] | None:
     """None when not one of the group's messages can be used."""
-    summary = _summarised(group, key, catalogue, refused)
+    summary = _summarised(group, monitor, key, catalogue, refused)
     if summary is None:
         return None
     times = [record.time_ms for _, record in group.records] + [beat.time_ms for _, beat in group.heartbeats]
@@ -179,28 +179,29 @@ def _summary_row(
 
 
 def _summarised(
-    group: _Group, key: WindowKey, catalogue: Catalogue, refused: dict[int, Refusal]
+    group: _Group, monitor: str, key: WindowKey, catalogue: Catalogue, refused: dict[int, Refusal]
 ) -> WindowSummary | None:
     try:
-        return _summary(group, key, catalogue)
+        return _summary(group, monitor, key, catalogue)
     except _UNUSABLE:
         # One message with a wrong value inside must not stop the stream: find it, and go on without it.
         for position, message in list(group.records):
             try:
-                _summary(_Group(records=[(position, message)]), key, catalogue)
+                _summary(_Group(records=[(position, message)]), monitor, key, catalogue)
             except _UNUSABLE as error:
                 refused[position] = Refusal("unusable", repr(error))
                 group.records.remove((position, message))
-        return _summary(group, key, catalogue) if group.records or group.heartbeats else None
+        return _summary(group, monitor, key, catalogue) if group.records or group.heartbeats else None
 
 
 _UNUSABLE: Final = (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError)
 
 
-def _summary(group: _Group, key: WindowKey, catalogue: Catalogue) -> WindowSummary:
+def _summary(group: _Group, monitor: str, key: WindowKey, catalogue: Catalogue) -> WindowSummary:
     profile = catalogue.profile(key.baseline)
     assert profile is not None, "messages of unknown baselines are refused"
-    return summarise([record for _, record in group.records], [beat for _, beat in group.heartbeats], profile)
+    records, beats = [record for _, record in group.records], [beat for _, beat in group.heartbeats]
+    return summarise(records, beats, profile, catalogue.monitors[monitor].statistics)
 
 
 def _letter_row(

@@ -16,6 +16,7 @@ from typing import Final
 from tidegauge.errors import InvalidMonitor
 from tidegauge.extensions import is_extension
 from tidegauge.sections import Section, duration_ms
+from tidegauge.statistics_spec import Statistics, parse_statistics
 
 API_VERSION: Final = "tidegauge.io/v1alpha1"
 
@@ -148,6 +149,7 @@ class ModelMonitor:
     outliers: Outliers = field(default_factory=Outliers)
     windows: Windows = field(default_factory=Windows)
     drift: Drift = field(default_factory=Drift)
+    statistics: Statistics = field(default_factory=Statistics)
 
 
 def parse_monitor(document: object) -> ModelMonitor:
@@ -173,6 +175,7 @@ def parse_monitor(document: object) -> ModelMonitor:
         outliers=_outliers(spec.section("outliers", {})),
         windows=_windows(spec.section("windows", {})),
         drift=_drift(spec.section("drift", {})),
+        statistics=parse_statistics(spec.section("statistics", {})),
     )
 
 
@@ -187,6 +190,7 @@ _SPEC_FIELDS: Final = (
     "outliers",
     "windows",
     "drift",
+    "statistics",
 )
 
 

@@ -24,14 +24,14 @@ Verdict: TypeAlias = Literal["drift", "no_drift", "learning", "unknown"]
 @dataclass(frozen=True, slots=True)
 class FeatureReport:
     """
-    statistics: count, missing, mean, standard_deviation, min, max; None where the values do not give one. Categories
-    have a count and missing only: their codes are no quantities. tests: the deciding ones first.
+    statistics: as tidegauge.statistics has them, None where the values do not give one. Categories have counts only:
+    their codes are no quantities. tests: the deciding ones first.
     dispersion: how much more the feature varies between windows than independent rows would, >= 1: what its tests are
     scaled by; None while it is being learnt.
     """
 
     name: str
-    statistics: Mapping[str, float | int | None]
+    statistics: Mapping[str, Any]
     tests: Mapping[str, DriftResult]
     dispersion: Mapping[str, float] | None = None
 
@@ -66,6 +66,8 @@ class WindowReport:
     completeness: Completeness
     features: tuple[FeatureReport, ...]
     spending: Spending
+    statistics: Mapping[str, Any]
+    """Of the window as a whole, as tidegauge.statistics has them."""
 
     @cached_property
     def key(self) -> str:
@@ -129,6 +131,7 @@ class WindowReport:
                 "share": self.completeness.share,
             },
             "budget": asdict(self.spending),
+            "statistics": dict(self.statistics),
             "features": [_feature_to_document(feature) for feature in self.features],
         }
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import numpy as np
+from typing import Any
 
 from tidegauge.baseline import BaselineProfile
 from tidegauge.budget import Budget, Spending, SpendingState
@@ -12,12 +11,11 @@ from tidegauge.dispersion import LEARNING_PAIRS
 from tidegauge.drift import DRIFT_TESTS, REPORTED_TESTS
 from tidegauge.drift.results import DriftResult
 from tidegauge.drift.window_bins import AlarmLevel, WindowBins
-from tidegauge.features import Kind
 from tidegauge.memory import MonitorMemory
 from tidegauge.monitor import ModelMonitor
 from tidegauge.report import FeatureReport, WindowReport
+from tidegauge.statistics import feature_statistics, window_statistics
 from tidegauge.subjects import Subject, subjects_of
-from tidegauge.summaries.moments import Moments
 from tidegauge.summaries.window_summary import WindowSummary
 from tidegauge.windows import Window
 
@@ -37,6 +35,7 @@ def judge(
     window to be the only one. Raises IncompatibleSummaries when the summary's bins are not the profile's.
     """
     subjects = subjects_of(profile, summary)
+    statistics = feature_statistics(monitor, profile, summary)
     budget = Budget.over(len(subjects), drift=monitor.drift, windows=monitor.windows)
     return WindowReport(
         monitor=monitor.name,
@@ -47,8 +46,9 @@ def judge(
         revision=revision,
         requests=summary.requests,
         completeness=summary.account.completeness(window),
-        features=_judge_subjects(subjects, summary, budget, _dispersions(memory, len(subjects))),
+        features=_judge_subjects(subjects, statistics, budget, _dispersions(memory, len(subjects))),
         spending=_spending(budget, memory, rows=float(subjects[0].window.sum())),
+        statistics=window_statistics(monitor, profile, summary),
     )
 
 
@@ -83,9 +83,11 @@ def _dispersions(memory: MonitorMemory | None, subjects: int) -> list[Mapping[st
 
 
 def _judge_subjects(
-    subjects: list[Subject], summary: WindowSummary, budget: Budget, dispersions: list[Mapping[str, float] | None]
+    subjects: list[Subject],
+    statistics: list[dict[str, Any]],
+    budget: Budget,
+    dispersions: list[Mapping[str, float] | None],
 ) -> tuple[FeatureReport, ...]:
-    statistics = _statistics(summary.moments)
     learning = None in dispersions
     levels = {test: budget.level(test, learning=learning) for test in (*DRIFT_TESTS, *REPORTED_TESTS)}
     reports = []
@@ -93,7 +95,7 @@ def _judge_subjects(
         reports.append(
             FeatureReport(
                 name=subject.name,
-                statistics=_of_kind(subject.kind, of_feature),
+                statistics=of_feature,
                 tests=_test(subject, levels, dispersion, min_count=budget.windows.min_count),
                 dispersion=dispersion,
             )
@@ -117,24 +119,3 @@ def _test(
         level = levels[name].scaled(scales.get(name, scales["all_bins"]))
         results[name] = test(bins, level)
     return results
-
-
-def _of_kind(kind: Kind, statistics: dict[str, float | int | None]) -> dict[str, float | int | None]:
-    if kind != "categorical":
-        return statistics
-    return {name: value if name in ("count", "missing") else None for name, value in statistics.items()}
-
-
-def _statistics(moments: Moments) -> list[dict[str, float | int | None]]:
-    columns = {
-        "count": moments.count.tolist(),
-        "missing": moments.missing.tolist(),
-        "mean": np.where(moments.count > 0, moments.mean, np.nan).tolist(),
-        "standard_deviation": moments.standard_deviation().tolist(),
-        "min": moments.low.tolist(),
-        "max": moments.high.tolist(),
-    }
-    return [
-        {name: value if np.isfinite(value) else None for name, value in zip(columns, values, strict=True)}
-        for values in zip(*columns.values(), strict=True)
-    ]

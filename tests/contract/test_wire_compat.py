@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -231,18 +232,45 @@ def test_a_summary_of_a_version_to_come_is_refused() -> None:
         WindowSummary.decode(b"tgs3{}")
 
 
-def test_report_v1() -> None:
-    """The golden report is the verdict on the golden summary by the golden baseline."""
-    expected = json.loads(read("reports/report-v1.json"))
-    validate("window-report.v1", expected)
-    report = judge(
-        monitor=parse_monitor(monitor_document(windows={"duration": "5s"})),
+def report_on(summary: str, monitor: ModelMonitor) -> dict[str, Any]:
+    """The verdict on a golden summary by the golden baseline."""
+    return judge(
+        monitor=monitor,
         profile=BaselineProfile.load(read("baselines/baseline-v1.json")),
         version="1",
         window=Window(1_700_000_000_000, 1_700_000_005_000),
-        summary=WindowSummary.decode(read("summaries/summary-v1.bin")),
+        summary=WindowSummary.decode(read(summary)),
+    ).to_document()
+
+
+def test_report_v1() -> None:
+    expected = json.loads(read("reports/report-v1.json"))
+    validate("window-report.v1", expected)
+    report = report_on("summaries/summary-v1.bin", parse_monitor(monitor_document(windows={"duration": "5s"})))
+    validate("window-report.v1", report)
+    assert _within(_rounded(report), _rounded(expected)) == []
+
+
+def test_report_v1_with_statistics() -> None:
+    expected = json.loads(read("reports/report-v1-statistics.json"))
+    validate("window-report.v1", expected)
+    monitor = parse_monitor(
+        monitor_document(windows={"duration": "5s"}, statistics={"percentiles": [0, 50, 99.9], "topCategories": 2})
     )
-    assert _rounded(report.to_document()) == _rounded(expected)
+    report = report_on("summaries/summary-v2.bin", monitor)
+    validate("window-report.v1", report)
+    assert _within(_rounded(report), _rounded(expected)) == []
+
+
+def _within(document: Any, golden: Any, path: str = "report") -> list[str]:
+    """Where `document` says something else than `golden`, or nothing. Fields that came later are not in `golden`."""
+    if isinstance(golden, dict) and isinstance(document, dict):
+        pairs = [(document.get(name), value, f"{path}.{name}") for name, value in golden.items()]
+    elif isinstance(golden, list) and isinstance(document, list) and len(golden) == len(document):
+        pairs = [(item, value, f"{path}[{at}]") for at, (item, value) in enumerate(zip(document, golden, strict=True))]
+    else:
+        return [] if document == golden else [f"{path}: {document!r}, was {golden!r}"]
+    return [difference for one, other, at in pairs for difference in _within(one, other, at)]
 
 
 def _rounded(value: object) -> object:
