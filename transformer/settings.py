@@ -17,6 +17,7 @@ import yaml
 from tidegauge.baseline import BaselineProfile
 from tidegauge.errors import TidegaugeError
 from tidegauge.monitor import ModelMonitor, parse_monitor
+from tidegauge.scoring.detector import load_detectors
 from tidegauge.scoring.scorer import Scorer
 
 MAX_BODY_BYTES: Final = 256 << 20
@@ -209,7 +210,11 @@ def _profile(monitor_path: Path, monitor: ModelMonitor) -> BaselineProfile:
         )
     path = monitor_path.parent / monitor.baseline.file
     try:
-        profile = BaselineProfile.load(path.read_bytes())
+        own = load_detectors(monitor.outliers.detectors)
+    except TidegaugeError as error:
+        raise InvalidSettings(f"--monitor {monitor_path}: spec.outliers.detectors: {error}") from error
+    try:
+        profile = BaselineProfile.load(path.read_bytes(), detectors=own)
         Scorer(profile, detectors=monitor.outliers.detectors, false_alarm_rate=monitor.outliers.false_alarm_rate)
     except OSError as error:
         raise InvalidSettings(

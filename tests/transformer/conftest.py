@@ -169,6 +169,23 @@ def threaded_stub() -> Iterator[Callable[[Script], Stub]]:
 
 
 @dataclass
+class ConstantPredictor:
+    """Answers every request with the bytes in `says`."""
+
+    says: bytes = b""
+    asked: list[Asked] = field(default_factory=list)
+
+    async def __call__(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
+        self.asked.append(asked)
+        writer.write(self.says)
+
+
+@pytest.fixture(scope="module")
+def constant_predictor() -> ConstantPredictor:
+    return ConstantPredictor()
+
+
+@dataclass
 class Program:
     process: subprocess.Popen[str]
     port: int
@@ -228,6 +245,43 @@ def start_program(free_port: Callable[[], int]) -> Iterator[Callable[..., Progra
             except subprocess.TimeoutExpired:
                 program.process.kill()
                 program.process.wait(5)
+
+
+@pytest.fixture(scope="module")
+def serve_monitor(
+    constant_predictor: ConstantPredictor,
+    threaded_stub: Callable[[Script], Stub],
+    start_program: Callable[..., Program],
+    shared_broker: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., Program]]:
+    """(profile, topic, outliers section) -> a running transformer of the model "sums" before the constant predictor."""
+    running: list[Program] = []
+
+    def start(profile: BaselineProfile, topic: str, **outliers: Any) -> Program:
+        directory = tmp_path_factory.mktemp("monitor")
+        (directory / "baseline.json").write_bytes(profile.dump())
+        document = {
+            "apiVersion": "tidegauge.io/v1alpha1",
+            "kind": "ModelMonitor",
+            "metadata": {"name": "sums"},
+            "spec": {
+                "model": {"name": "sums"},
+                "baseline": {"file": "baseline.json"},
+                "kafka": {"bootstrapServers": shared_broker, "topics": {"inference": {"name": topic}}},
+                "outliers": outliers,
+            },
+        }
+        monitor = directory / "monitor.yaml"
+        monitor.write_text(yaml.safe_dump(document))
+        host = f"127.0.0.1:{threaded_stub(constant_predictor).port}"
+        arguments = ("--monitor", str(monitor), "--predictor_host", host)
+        running.append(start_program("transformer", *arguments, ready="transformer serving"))
+        return running[-1]
+
+    yield start
+    for program in running:  # while there is a broker to take their last records
+        program.stop()
 
 
 def _read(stream: Any, lines: Queue[str], output: list[str]) -> None:

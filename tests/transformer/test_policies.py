@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-import yaml
-from confluent_kafka import Consumer, TopicPartition
 
-from tests.support.schemas import validate
+from tests.support.topics import record_of
 from tidegauge.baseline import BaselineProfile
-from tidegauge.records import InferenceRecord, decode
 
 PREDICT, INFER = "/v1/models/sums:predict", "/v2/models/sums/infer"
 USUAL, ODD = [0.1, 0.2, 0.3], [50.0, 0.2, 0.3]
-
-
-@dataclass
-class Predictor:
-    """Answers every request with `says`."""
-
-    says: bytes = b""
-    asked: list[Any] = field(default_factory=list)
-
-    async def __call__(self, asked: Any, writer: asyncio.StreamWriter) -> None:
-        self.asked.append(asked)
-        writer.write(self.says)
 
 
 def answer(body: bytes, status: bytes = b"200 OK") -> bytes:
@@ -43,86 +24,22 @@ def answer(body: bytes, status: bytes = b"200 OK") -> bytes:
 PREDICTED = answer(b'{"predictions": [1], "model_version": "9"}')
 
 
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return Predictor(PREDICTED)
+@pytest.fixture
+def predictor(constant_predictor: Any) -> Any:
+    constant_predictor.says = PREDICTED
+    return constant_predictor
 
 
 @pytest.fixture(scope="module")
-def serve(
-    predictor: Predictor,
-    threaded_stub: Callable[[Any], Any],
-    start_program: Callable[..., Any],
-    shared_broker: str,
-    profile: BaselineProfile,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[..., Any]]:
-    """(outliers section) -> a running transformer; its records go to the topic of the policy's name."""
-
-    running: list[Any] = []
-
-    def start(**outliers: Any) -> Any:
-        directory = tmp_path_factory.mktemp("monitor")
-        (directory / "baseline.json").write_bytes(profile.dump())
-        topic = {"name": outliers["policy"]}
-        document = {
-            "apiVersion": "tidegauge.io/v1alpha1",
-            "kind": "ModelMonitor",
-            "metadata": {"name": "sums"},
-            "spec": {
-                "model": {"name": "sums"},
-                "baseline": {"file": "baseline.json"},
-                "kafka": {"bootstrapServers": shared_broker, "topics": {"inference": topic}},
-                "outliers": outliers,
-            },
-        }
-        monitor: Path = directory / "monitor.yaml"
-        monitor.write_text(yaml.safe_dump(document))
-        host = f"127.0.0.1:{threaded_stub(predictor).port}"
-        running.append(
-            start_program(
-                "transformer", "--monitor", str(monitor), "--predictor_host", host, ready="transformer serving"
-            )
-        )
-        return running[-1]
-
-    yield start
-    for program in running:  # while there is a broker to take their last records
-        program.stop()
-
-
-@pytest.fixture(scope="module")
-def rejecting(serve: Callable[..., Any]) -> Any:
-    return serve(policy="reject", budgetMs=1000)
+def rejecting(serve_monitor: Callable[..., Any], profile: BaselineProfile) -> Any:
+    return serve_monitor(profile, "reject", policy="reject", budgetMs=1000)
 
 
 def post(program: Any, document: Any, path: str = PREDICT, request_id: str = "r") -> httpx.Response:
     return httpx.post(program.url + path, json=document, headers={"x-request-id": request_id}, timeout=20)
 
 
-def record_of(broker: str, topic: str, request_id: str) -> InferenceRecord:
-    consumer = Consumer({"bootstrap.servers": broker, "group.id": "t", "log_level": 0})
-    deadline = time.monotonic() + 20
-    while not (partitions := consumer.list_topics(topic, timeout=10).topics[topic].partitions):
-        assert time.monotonic() < deadline, "the first message makes the topic"
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-    try:
-        while time.monotonic() < deadline:
-            for message in consumer.consume(500, 0.1):
-                if message.error() is None and message.key() == request_id.encode():
-                    validate("inference-record.v1", json.loads(message.value()))
-                    record = decode(message.value())
-                    assert isinstance(record, InferenceRecord)
-                    return record
-    finally:
-        consumer.close()
-    raise AssertionError(f"no record of {request_id}")
-
-
-def test_rejected_requests_are_answered_422_with_the_reason(
-    rejecting: Any, predictor: Predictor, shared_broker: str
-) -> None:
-    predictor.says = PREDICTED
+def test_rejected_requests_are_answered_422_with_the_reason(rejecting: Any, predictor: Any, shared_broker: str) -> None:
     response = post(rejecting, {"instances": [USUAL, ODD]}, request_id="odd")
     assert response.status_code == 422
     said = response.json()
@@ -137,7 +54,7 @@ def test_rejected_requests_are_answered_422_with_the_reason(
     assert (record.predictions, record.version, record.issues) == (None, "9", {})
 
 
-def test_v2_requests_are_rejected_in_the_same_form(rejecting: Any, predictor: Predictor) -> None:
+def test_v2_requests_are_rejected_in_the_same_form(rejecting: Any, predictor: Any) -> None:
     predictor.says = PREDICTED
     tensor = {"name": "x", "shape": [1, 3], "datatype": "FP64", "data": ODD}
     response = post(rejecting, {"inputs": [tensor]}, INFER)
@@ -145,10 +62,7 @@ def test_v2_requests_are_rejected_in_the_same_form(rejecting: Any, predictor: Pr
     assert response.json()["error"].startswith("rejected: 1 of 1 rows")
 
 
-def test_usual_requests_are_answered_with_the_prediction(
-    rejecting: Any, predictor: Predictor, shared_broker: str
-) -> None:
-    predictor.says = PREDICTED
+def test_usual_requests_are_answered_with_the_prediction(rejecting: Any, predictor: Any, shared_broker: str) -> None:
     response = post(rejecting, {"instances": [USUAL]}, request_id="usual")
     assert (response.status_code, response.headers["x-outlier"]) == (200, "0")
     record = record_of(shared_broker, "reject", "usual")
@@ -156,14 +70,13 @@ def test_usual_requests_are_answered_with_the_prediction(
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b'{"instances": 3}'], ids=["cut", "empty", "no rows"])
-def test_what_cannot_be_scored_is_never_rejected(rejecting: Any, predictor: Predictor, body: bytes) -> None:
-    predictor.says = PREDICTED
+def test_what_cannot_be_scored_is_never_rejected(rejecting: Any, predictor: Any, body: bytes) -> None:
     response = httpx.post(rejecting.url + PREDICT, content=body, timeout=20)
     assert (response.status_code, response.headers["x-outlier"]) == (200, "unknown")
 
 
 @pytest.mark.parametrize("status", [b"200 OK", b"500 No"])
-def test_the_verdict_stands_whatever_the_predictor_says(rejecting: Any, predictor: Predictor, status: bytes) -> None:
+def test_the_verdict_stands_whatever_the_predictor_says(rejecting: Any, predictor: Any, status: bytes) -> None:
     chunks = b"HTTP/1.1 " + status + b"\r\ntransfer-encoding: chunked\r\n\r\n"
     predictor.says = chunks + b"5\r\nfirst\r\n0\r\n\r\n"
     before = len(predictor.asked)
@@ -175,8 +88,7 @@ def test_the_verdict_stands_whatever_the_predictor_says(rejecting: Any, predicto
     assert len(connections) == 1, "withheld answers are read to their end, so connections are used again"
 
 
-def test_rejections_are_counted(rejecting: Any, predictor: Predictor) -> None:
-    predictor.says = PREDICTED
+def test_rejections_are_counted(rejecting: Any, predictor: Any) -> None:
     before = metrics(rejecting)
     post(rejecting, {"instances": [ODD, ODD]})
     deadline = time.monotonic() + 10
@@ -193,10 +105,9 @@ def metrics(program: Any) -> dict[str, float]:
 
 
 def test_in_the_shadow_no_answer_says_anything_and_the_record_all(
-    serve: Callable[..., Any], predictor: Predictor, shared_broker: str
+    serve_monitor: Callable[..., Any], profile: BaselineProfile, predictor: Any, shared_broker: str
 ) -> None:
-    predictor.says = PREDICTED
-    program = serve(policy="shadow")
+    program = serve_monitor(profile, "shadow", policy="shadow")
     response = post(program, {"instances": [ODD]}, request_id="odd")
     assert (response.status_code, response.json()["predictions"]) == (200, [1])
     assert not [name for name in response.headers if name.startswith("x-outlier")]
@@ -206,10 +117,9 @@ def test_in_the_shadow_no_answer_says_anything_and_the_record_all(
 
 
 def test_rows_left_over_are_answered_unknown_and_recorded_with_all_scores(
-    serve: Callable[..., Any], predictor: Predictor, shared_broker: str
+    serve_monitor: Callable[..., Any], profile: BaselineProfile, predictor: Any, shared_broker: str
 ) -> None:
-    predictor.says = PREDICTED
-    program = serve(policy="annotate", budgetMs=0)
+    program = serve_monitor(profile, "annotate", budgetMs=0)
     rows = np.random.default_rng(2).normal(size=(3000, 3)).clip(-2.5, 2.5).tolist()
     response = post(program, {"instances": [*rows, ODD]}, request_id="many")
     assert response.status_code == 200

@@ -1,0 +1,48 @@
+"""A detector as a user may write one: how far apart the values of a row are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tidegauge.features import FeatureSchema, Matrix
+from tidegauge.scoring.detector import Array, Missing, ReasonsOfRow, ReasonsOfRows
+
+
+class Spread:
+    """Scores the range of a row's values over the reference's usual range; missing values stay out."""
+
+    def __init__(self, usual: float) -> None:
+        self._usual = usual
+
+    @classmethod
+    def fit(cls, matrix: Matrix, schema: FeatureSchema) -> Spread:
+        return cls(float(np.median(_ranges(matrix.T))))
+
+    @classmethod
+    def from_document(cls, document: Any, schema: FeatureSchema) -> Spread:
+        return cls(float(document["usual"]))
+
+    def to_document(self) -> dict[str, object]:
+        return {"usual": self._usual}
+
+    def score_row(self, row: Array, missing: Missing) -> tuple[float, ReasonsOfRow]:
+        scores, reasons = self.scores(row[:, None], missing)
+        return float(scores[0]), lambda: reasons(np.array([0]))[:, 0]
+
+    def scores(self, columns: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
+        return _ranges(columns) / self._usual, lambda rows: np.nan_to_num(np.abs(columns[:, rows]))
+
+
+def _ranges(columns: Array) -> Array:
+    present = np.nan_to_num(columns)
+    return np.asarray(present.max(axis=0) - present.min(axis=0))
+
+
+class Half:
+    """Lacks most of what a detector has."""
+
+    @classmethod
+    def fit(cls, matrix: Matrix, schema: FeatureSchema) -> Half:
+        return cls()
