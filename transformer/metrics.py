@@ -66,7 +66,7 @@ class Metrics(Collector):  # type: ignore[misc]  # prometheus_client's types are
         self.rejected += request.rejected
 
     def count_issues(self, kinds: Iterable[str]) -> None:
-        self.issues.update(kinds)
+        self.issues.update(list(kinds))  # of a mapping, its numbers would be added
 
     def collect(self) -> Iterable[Any]:
         account = self._account()
