@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 import orjson
 
 from tidegauge.budget import Spending
+from tidegauge.causes.cause import Cause
 from tidegauge.drift.results import DriftResult, Measured
 from tidegauge.summaries.request_counts import RequestCounts
 from tidegauge.summaries.served_account import Completeness
@@ -68,6 +69,8 @@ class WindowReport:
     spending: Spending
     statistics: Mapping[str, Any]
     """Of the window as a whole, as tidegauge.statistics has them."""
+    causes: tuple[Cause, ...] = ()
+    """What has changed and how, the largest change first."""
 
     @cached_property
     def key(self) -> str:
@@ -132,6 +135,7 @@ class WindowReport:
             },
             "budget": asdict(self.spending),
             "statistics": dict(self.statistics),
+            "causes": [cause.to_document() for cause in self.causes],
             "features": [_feature_to_document(feature) for feature in self.features],
         }
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tidegauge.features import Matrix
+from tidegauge.features import UNSEEN, Matrix
 
 
 class Injection(Protocol):
@@ -46,6 +46,80 @@ class Spread:
 
     def column(self, values: Matrix) -> Matrix:
         return self.mean + self.factor * (values - self.mean)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Converts every value: factor * value + offset."""
+
+    feature: str
+    factor: float
+    offset: float = 0.0
+
+    def column(self, values: Matrix) -> Matrix:
+        return self.factor * values + self.offset
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Takes away a share of the values, spread over the rows by chance."""
+
+    feature: str
+    share: float
+    rng: np.random.Generator
+
+    def column(self, values: Matrix) -> Matrix:
+        chosen = self.rng.random(len(values)) < self.share
+        return np.where(chosen, np.nan, values)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Every value present becomes this one, as of a sensor that is stuck."""
+
+    feature: str
+    value: float
+
+    def column(self, values: Matrix) -> Matrix:
+        return np.where(np.isnan(values), np.nan, self.value)
+
+
+@dataclass(frozen=True)
+class NewCategory:
+    """A share of the values becomes categories that the baseline does not know."""
+
+    feature: str
+    share: float
+    rng: np.random.Generator
+
+    def column(self, values: Matrix) -> Matrix:
+        chosen = self.rng.random(len(values)) < self.share
+        return np.where(chosen & ~np.isnan(values), UNSEEN, values)
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A share of the values becomes one that no value of the reference is, as of a sentinel such as -999."""
+
+    feature: str
+    share: float
+    value: float
+    rng: np.random.Generator
+
+    def column(self, values: Matrix) -> Matrix:
+        chosen = self.rng.random(len(values)) < self.share
+        return np.where(chosen & ~np.isnan(values), self.value, values)
+
+
+@dataclass(frozen=True)
+class BrokenCorrelation:
+    """Deals the values out anew: the feature's own distribution stays, what ties it to the others goes."""
+
+    feature: str
+    rng: np.random.Generator
+
+    def column(self, values: Matrix) -> Matrix:
+        return self.rng.permutation(values)
 
 
 @dataclass(frozen=True)

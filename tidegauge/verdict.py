@@ -7,6 +7,7 @@ from typing import Any
 
 from tidegauge.baseline import BaselineProfile
 from tidegauge.budget import Budget, Spending, SpendingState
+from tidegauge.causes import causes_of
 from tidegauge.dispersion import LEARNING_PAIRS
 from tidegauge.drift import DRIFT_TESTS, REPORTED_TESTS
 from tidegauge.drift.results import DriftResult
@@ -37,6 +38,7 @@ def judge(
     subjects = subjects_of(profile, summary)
     statistics = feature_statistics(monitor, profile, summary)
     budget = Budget.over(len(subjects), drift=monitor.drift, windows=monitor.windows)
+    features = _judge_subjects(subjects, statistics, budget, _dispersions(memory, len(subjects)))
     return WindowReport(
         monitor=monitor.name,
         model=monitor.model.name,
@@ -46,9 +48,10 @@ def judge(
         revision=revision,
         requests=summary.requests,
         completeness=summary.account.completeness(window),
-        features=_judge_subjects(subjects, statistics, budget, _dispersions(memory, len(subjects))),
+        features=features,
         spending=_spending(budget, memory, rows=float(subjects[0].window.sum())),
         statistics=window_statistics(monitor, profile, summary),
+        causes=causes_of(profile, summary, features),
     )
 
 

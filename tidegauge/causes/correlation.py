@@ -1,0 +1,96 @@
+"""
+Pairs of features whose correlation broke while neither has drifted alone: what no test of one feature sees.
+
+The baseline's correlation is the covariance that its Mahalanobis detector was fitted with: without the farthest rows
+and slightly shrunk, hence the generous smallest change. Fisher's z (Fisher 1921, "On the probable error of a
+coefficient of correlation") says what is beyond the sampling error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.baseline import BaselineProfile
+from tidegauge.causes.cause import Cause
+from tidegauge.summaries.cross_moments import CrossMoments
+from tidegauge.summaries.window_summary import WindowSummary
+
+SMALLEST_CHANGE: Final = 0.3
+STANDARD_ERRORS: Final = 6.0
+"""Of Fisher's z: leaves room for tens of thousands of pairs and for tails that are heavier than the normal ones."""
+
+FEWEST_ROWS: Final = 50
+MOST_PAIRS: Final = 5
+
+Array = NDArray[np.float64]
+
+
+def broken_correlations(profile: BaselineProfile, summary: WindowSummary, steady: Collection[str]) -> list[Cause]:
+    """
+    steady: names of the features that have not drifted. The largest change first, MOST_PAIRS at most, each feature in
+    one of them only. Nothing where the profile or the summary has no covariance.
+    """
+    before = _reference_correlation(profile)
+    if before is None or summary.cross is None:
+        return []
+    features = [feature for feature in profile.schema.features if feature.kind != "categorical"]
+    chosen = [at for at, feature in enumerate(profile.schema.features) if feature.kind != "categorical"]
+    names = [feature.name for feature in features]
+    before, now = before[np.ix_(chosen, chosen)], summary.cross.correlation()
+    change = np.abs(now - before)
+    usable = np.array([name in steady for name in names])
+    broken = (
+        (change >= SMALLEST_CHANGE)
+        & (_standard_errors(before, now, summary.cross, profile.rows) >= STANDARD_ERRORS)
+        & np.outer(usable, usable)
+    )
+    pairs = sorted(zip(*np.nonzero(np.triu(broken, 1)), strict=True), key=lambda pair: -change[pair])
+    found: list[Cause] = []
+    told: set[int] = set()
+    for left, right in pairs:
+        if told.isdisjoint((left, right)) and len(found) < MOST_PAIRS:
+            told |= {left, right}
+            found.append(_cause(names[left], names[right], float(before[left, right]), float(now[left, right])))
+    return found
+
+
+def _reference_correlation(profile: BaselineProfile) -> Array | None:
+    """(features, features) in schema order; NaN where the detector leaves a feature out. None without the detector."""
+    detector = profile.scoring.detectors.get("mahalanobis")
+    if detector is None:
+        return None
+    document: Any = detector.to_document()
+    used = np.flatnonzero(np.asarray(document["scale"]) > 0)
+    covariance = np.asarray(document["covariance"], dtype=np.float64).reshape(len(used), len(used))
+    deviations = np.sqrt(np.diagonal(covariance))
+    correlation = np.full((len(profile.schema), len(profile.schema)), math.nan)
+    correlation[np.ix_(used, used)] = covariance / np.outer(deviations, deviations)
+    return correlation
+
+
+def _standard_errors(before: Array, now: Array, cross: CrossMoments, reference_rows: int) -> Array:
+    """How many of them the two are apart; 0 for pairs with too few rows, NaN where one has no correlation."""
+    apart = np.abs(np.arctanh(_open(now)) - np.arctanh(_open(before)))
+    error = np.sqrt(1 / np.maximum(cross.count - 3, 1) + 1 / max(reference_rows - 3, 1))
+    return np.where(cross.count >= FEWEST_ROWS, apart / error, 0.0)
+
+
+def _open(correlation: Array) -> Array:
+    return np.asarray(np.clip(correlation, -0.999999, 0.999999))
+
+
+def _cause(feature: str, other: str, before: float, now: float) -> Cause:
+    return Cause(
+        feature=feature,
+        kind="correlation",
+        effect=now - before,
+        unit="correlation",
+        sentence=f"{feature} and {other}: correlation went from {before:.2f} to {now:.2f}, while neither drifted alone",
+        evidence={"correlation_before": before, "correlation_now": now},
+        other=other,
+    )
