@@ -55,7 +55,7 @@ def _size(report: Judged) -> float:
 
 def _of_feature(side: Side) -> list[Cause]:
     changes = changes_of_missing(side)
-    if side.values:
+    if side.values and (side.values_changed or not changes):
         changes += changes_of_categories(side) if side.feature.kind == "categorical" else changes_of_numbers(side)
     return sorted(changes, key=lambda cause: cause.mass, reverse=True)
 

@@ -17,8 +17,6 @@ EXPECTED_TO_SHOW: Final = 10.0
 
 
 def changes_of_categories(side: Side) -> list[Cause]:
-    if not side.values_changed:
-        return []
     found = [cause for cause in (_new(side), _constant(side) or _vanished(side)) if cause]
     return found or [_shares(side)]
 

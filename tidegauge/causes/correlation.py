@@ -8,15 +8,15 @@ coefficient of correlation") says what is beyond the sampling error.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.baseline import BaselineProfile
 from tidegauge.causes.cause import Cause
+from tidegauge.scoring.mahalanobis import MahalanobisDetector
 from tidegauge.summaries.cross_moments import CrossMoments
 from tidegauge.summaries.window_summary import WindowSummary
 
@@ -60,17 +60,8 @@ def broken_correlations(profile: BaselineProfile, summary: WindowSummary, steady
 
 
 def _reference_correlation(profile: BaselineProfile) -> Array | None:
-    """(features, features) in schema order; NaN where the detector leaves a feature out. None without the detector."""
     detector = profile.scoring.detectors.get("mahalanobis")
-    if detector is None:
-        return None
-    document: Any = detector.to_document()
-    used = np.flatnonzero(np.asarray(document["scale"]) > 0)
-    covariance = np.asarray(document["covariance"], dtype=np.float64).reshape(len(used), len(used))
-    deviations = np.sqrt(np.diagonal(covariance))
-    correlation = np.full((len(profile.schema), len(profile.schema)), math.nan)
-    correlation[np.ix_(used, used)] = covariance / np.outer(deviations, deviations)
-    return correlation
+    return detector.correlation if isinstance(detector, MahalanobisDetector) else None
 
 
 def _standard_errors(before: Array, now: Array, cross: CrossMoments, reference_rows: int) -> Array:

@@ -45,8 +45,6 @@ def changes_of_missing(side: Side) -> list[Cause]:
 
 def changes_of_numbers(side: Side) -> list[Cause]:
     """One that says what has become of the values as a whole, and values beyond the baseline's range beside it."""
-    if not side.values_changed:
-        return []
     finite = math.isfinite(side.mean) and math.isfinite(side.sd)
     whole = _constant(side) or _no_longer_constant(side) or (change_of_unit(side) if finite else None)
     if whole:

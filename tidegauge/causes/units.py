@@ -59,7 +59,7 @@ CONVERSIONS: Final = (
 )
 
 BY_CHANCE: Final = 10.0
-"""Factors from here on, or its inverse, are no change of spread; a named one is believed where the mean says nothing."""
+"""From here on, or its inverse, a factor is no spread: a named one is believed where the mean says nothing."""
 
 SMALLEST_FACTOR: Final = 1.5
 """Without a name, a smaller factor is a shift and a spread."""
@@ -103,7 +103,7 @@ def _misfit(conversion: Conversion, side: Side) -> float:
 
 
 def _is_telling(conversion: Conversion, side: Side, tolerance: float) -> bool:
-    """Whether the mean moved so far with the conversion that no mere spread, and no mere shift, is likely to look so."""
+    """Whether the mean moved so far with the conversion that no mere spread and no mere shift is likely to look so."""
     mean, sd = float(side.reference.mean or 0.0), float(side.reference.sd or 0.0)
     scale = abs(conversion.factor)
     moved = abs((conversion.factor - 1) * mean + conversion.offset) / (max(scale, 1.0) * sd)

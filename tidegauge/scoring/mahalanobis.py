@@ -129,6 +129,15 @@ class MahalanobisDetector:
         whitened = np.einsum("jn,jk->nk", deviations, self._whitening)
         return np.ascontiguousarray((whitened * whitened).T)
 
+    @property
+    def correlation(self) -> Array:
+        """(features, features), as fitted: shrunk, of the rows nearest the centre. NaN where a feature has no part."""
+        used = np.flatnonzero(self._scale > 0)
+        deviations = np.sqrt(np.diagonal(self._covariance))
+        correlation = np.full((len(self._scale), len(self._scale)), np.nan)
+        correlation[np.ix_(used, used)] = self._covariance / np.outer(deviations, deviations)
+        return correlation
+
     def to_document(self) -> dict[str, object]:
         return {
             "mean": self._mean.tolist(),
