@@ -262,6 +262,14 @@ def test_report_v1_with_statistics() -> None:
     assert _within(_rounded(report), _rounded(expected)) == []
 
 
+def test_report_v1_with_causes() -> None:
+    expected = json.loads(read("reports/report-v1-causes.json"))
+    validate("window-report.v1", expected)
+    report = report_on("summaries/summary-v1.bin", parse_monitor(monitor_document(windows={"duration": "5s"})))
+    assert [cause["kind"] for cause in expected["causes"]] == ["shift", "new_categories", "missing"]
+    assert _within(_rounded(report), _rounded(expected)) == []
+
+
 def _within(document: Any, golden: Any, path: str = "report") -> list[str]:
     """Where `document` says something else than `golden`, or nothing. Fields that came later are not in `golden`."""
     if isinstance(golden, dict) and isinstance(document, dict):
