@@ -5,7 +5,7 @@ DEMO_OPTIONS =
 TEST_OPTIONS =
 export VENV ?= .venv
 
-.PHONY: help demo test check bench-scoring clean
+.PHONY: help demo test check bench-scoring bench-fitting clean
 
 help:
 	@echo "make demo [SECONDS=240]   the whole system on this machine, on real data with a known drift"
@@ -13,6 +13,7 @@ help:
 	@echo "make test                 all tests that need Python and Java alone (TEST_OPTIONS='-k transformer')"
 	@echo "make check                ruff, mypy --strict, import rules"
 	@echo "make bench-scoring        what scoring costs, beside the usual detectors; figures in build/bench/scoring.json"
+	@echo "make bench-fitting        what fitting 10 million rows takes; figures in build/bench/fitting.json"
 	@echo "make clean                removes what was installed and built here; caches in ~/.cache stay"
 
 demo:
@@ -26,6 +27,9 @@ check:
 
 bench-scoring:
 	@scripts/bench scoring
+
+bench-fitting:
+	@scripts/bench fitting
 
 clean:
 	@scripts/clean

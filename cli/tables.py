@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SUFFIXES: Final = (".csv", ".csv.gz", ".parquet", ".arrow", ".feather")
-_EXPECTED: Final = "a .csv, .csv.gz, .parquet, .arrow or .feather file"
+_EXPECTED: Final = ".csv, .csv.gz, .parquet, .arrow or .feather file"
 
 
 def open_tables(paths: Sequence[str], told: Told) -> Tables:
@@ -40,7 +40,7 @@ def _files(given: str) -> list[Path]:
     if path.is_dir():
         found = sorted(p for p in path.rglob("*") if p.is_file() and p.name.endswith(SUFFIXES))
         if not found:
-            raise InvalidBaseline(f"{path}: no {_EXPECTED} in it")
+            raise InvalidBaseline(f"{path} has no {_EXPECTED}")
         return found
     if not path.exists() and glob.has_magic(given):
         matching = [Path(name) for name in sorted(glob.glob(given, recursive=True)) if Path(name).is_file()]
@@ -48,7 +48,7 @@ def _files(given: str) -> list[Path]:
             raise InvalidBaseline(f"{given}: no such files")
         return matching
     if not path.name.endswith(SUFFIXES):
-        raise InvalidBaseline(f"{path}: expected {_EXPECTED}")
+        raise InvalidBaseline(f"{path}: expected a {_EXPECTED}")
     if not path.is_file():
         raise InvalidBaseline(f"{path}: no such file")
     return [path]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,12 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from pyarrow import csv, parquet
+from pyarrow import csv, feather, parquet
 
 from cli import main as command_line
 from tests.support.schemas import ROOT
 from tidegauge.baseline import BaselineProfile
-from tidegauge.features import FeatureSpec
+from tidegauge.features import FeatureSchema, FeatureSpec
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -208,7 +209,9 @@ def test_an_output_that_cannot_be_written_is_one_line(run: Run) -> None:
 def test_missing_arguments_are_a_usage_error(run: Run) -> None:
     code, _, err = run("baseline", "fit")
     assert code == 2
-    assert "Missing argument" in err
+    assert "Missing option '--output'" in err
+    code, _, err = run("baseline", "fit", "-o", "profile.json")
+    assert (code, "give either files or --from-topic" in err) == (2, True)
 
 
 def test_the_command_runs_as_a_program_of_its_own(tmp_path: Path) -> None:
@@ -225,3 +228,103 @@ def test_the_command_runs_as_a_program_of_its_own(tmp_path: Path) -> None:
     assert failed.returncode == 2
     assert failed.stderr.startswith("tidegauge: ")
     assert "Traceback" not in failed.stderr
+
+
+def test_arrow_files_directories_and_patterns_give_the_same_profile_as_one_file(
+    run: Run, files: dict[str, Path], tmp_path: Path
+) -> None:
+    whole = table()
+    feather.write_feather(whole, "data.feather")
+    feather.write_feather(whole, "data.arrow", compression="uncompressed")
+    (tmp_path / "parts").mkdir()
+    for number, start in enumerate(range(0, 400, 150)):
+        parquet.write_table(whole.slice(start, 150), tmp_path / "parts" / f"part-{number}.parquet")
+    sources = ["data.feather", "data.arrow", "parts", "parts/part-*.parquet", files["csv"]]
+    sources.append(["parts/part-0.parquet", "parts/part-1.parquet", "parts/part-2.parquet"])
+    written = set()
+    for source in sources:
+        given = source if isinstance(source, list) else [source]
+        code, _, err = run("baseline", "fit", *given, "-o", "p.json", "--exclude", "label", "--outlier-column", "fault")
+        assert code == 0, err
+        written.add(Path("p.json").read_bytes())
+    assert len(written) == 1
+
+
+def test_the_same_bytes_come_out_of_another_process_with_other_hashes(files: dict[str, Path], tmp_path: Path) -> None:
+    written = set()
+    for seed in ("0", "1", "4711"):
+        output = tmp_path / f"{seed}.json"
+        program = [sys.executable, "-m", "cli.main", "baseline", "fit", str(files["csv"]), "-o", str(output)]
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, check=True)
+        written.add(output.read_bytes())
+    assert len(written) == 1
+
+
+def test_a_type_that_shows_late_in_a_csv_file_holds_for_all_of_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Arrow's reader decides by the first block, here of some 60 rows."""
+    monkeypatch.setattr("cli.csv_files._BLOCK_BYTES", 1024)
+    rows = [f"{n},,{n},true,{n % 7}" for n in range(300)] + ["0.5,1.5,x,false,2", ",,y,,"]
+    (tmp_path / "data.csv").write_text("late,gap,text,flag,whole\n" + "\n".join(rows[:300] * 2 + rows[300:]) + "\n")
+    code, _, err = run("baseline", "fit", "data.csv", "-o", "p.json", "--categorical", "whole")
+    assert code == 0, err
+    profile = BaselineProfile.load(Path("p.json").read_bytes())
+    kinds = {feature.name: feature.kind for feature in profile.schema.features}
+    assert kinds == {
+        "late": "numeric",
+        "gap": "numeric",
+        "text": "categorical",
+        "flag": "boolean",
+        "whole": "categorical",
+    }
+    assert profile.schema.features[4].categories == tuple(range(7))
+    assert [reference.missing for reference in profile.references] == [1, 601, 0, 1, 1]
+
+
+def test_files_that_do_not_belong_together_are_refused(run: Run) -> None:
+    parquet.write_table(pa.table({"a": [1.0], "b": [1]}), "one.parquet")
+    parquet.write_table(pa.table({"a": [1.0]}), "two.parquet")
+    parquet.write_table(pa.table({"b": ["x"], "a": [1]}), "three.parquet")
+    assert (
+        "two.parquet has other columns than one.parquet"
+        in run("baseline", "fit", "one.parquet", "two.parquet", "-o", "p")[2]
+    )
+    assert (
+        "three.parquet and one.parquet differ: " in run("baseline", "fit", "one.parquet", "three.parquet", "-o", "p")[2]
+    )
+    assert "nothing-*.parquet: no such files" in run("baseline", "fit", "nothing-*.parquet", "-o", "p")[2]
+    Path("empty").mkdir()
+    assert (
+        "empty has no .csv, .csv.gz, .parquet, .arrow or .feather file" in run("baseline", "fit", "empty", "-o", "p")[2]
+    )
+
+
+def test_predictions_and_own_detectors_and_a_contamination_can_be_asked_for(run: Run, files: dict[str, Path]) -> None:
+    options = (
+        "--prediction-column",
+        "label",
+        "--detector",
+        "tail",
+        "--contamination",
+        "0.02",
+        "--outlier-column",
+        "fault",
+    )
+    assert run("baseline", "fit", files["parquet"], "-o", "p.json", *options)[0] == 0
+    profile = BaselineProfile.load(Path("p.json").read_bytes())
+    assert profile.prediction_schema == FeatureSchema((FeatureSpec("label", "categorical", ("a", "b")),))
+    assert list(profile.scoring.detectors) == ["tail"]
+    for name, message in (("psychic", "no detector psychic"), ("nowhere:Class", "cannot import nowhere")):
+        code, _, err = run("baseline", "fit", files["parquet"], "-o", "q.json", "--detector", name)
+        assert (code, message in err, len(err.splitlines())) == (2, True, 1)
+
+
+def test_rows_too_few_for_the_rate_asked_for_are_refused(run: Run, files: dict[str, Path]) -> None:
+    code, _, err = run("baseline", "fit", files["csv"], "-o", "p.json", "--false-alarm-rate", "0.00001")
+    assert code == 2
+    assert "refused with 400 rows held out: at least 20,000 reference rows are needed" in err
+    assert not Path("p.json").exists()
+    code, out, _ = run("baseline", "fit", files["csv"], "-o", "p.json", "--false-alarm-rate", "0.05")
+    assert (code, "false-alarm rate 0.05 calibrated" in out) == (0, True)
