@@ -6,6 +6,7 @@ TEST_OPTIONS =
 export VENV ?= .venv
 
 .PHONY: help demo test check bench-scoring bench-fitting clean
+.PHONY: help demo test check bench-scoring bench-drift clean
 
 help:
 	@echo "make demo [SECONDS=240]   the whole system on this machine, on real data with a known drift"
@@ -14,6 +15,7 @@ help:
 	@echo "make check                ruff, mypy --strict, import rules"
 	@echo "make bench-scoring        what scoring costs, beside the usual detectors; figures in build/bench/scoring.json"
 	@echo "make bench-fitting        what fitting 10 million rows takes; figures in build/bench/fitting.json"
+	@echo "make bench-drift          false alarms, power, delay and cost of drift verdicts; figures in build/bench/drift.json"
 	@echo "make clean                removes what was installed and built here; caches in ~/.cache stay"
 
 demo:
@@ -30,6 +32,8 @@ bench-scoring:
 
 bench-fitting:
 	@scripts/bench fitting
+bench-drift:
+	@scripts/bench drift
 
 clean:
 	@scripts/clean

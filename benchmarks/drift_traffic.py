@@ -24,6 +24,8 @@ FEATURES: Final = 30
 TRUTH_ROWS: Final = 400_000
 """Rows that stand for the whole distribution where bins have no closed form."""
 AUTOCORRELATION: Final = 0.9
+STEPS: Final = 128
+"""To one, that autocorrelated values are rounded to: their bins are looked up then."""
 COPIES: Final = 3
 CATEGORIES: Final = 6
 
@@ -71,13 +73,14 @@ def _spec(kind: Kind) -> FeatureSpec:
 
 def independent(draw: Draw, kind: Kind, copies: int = 1) -> Traffic:
     """copies: how often every row is sent."""
-    truth = draw(np.random.default_rng(99), TRUTH_ROWS)
 
     def traffic(rng: np.random.Generator, reference_rows: int, rows: int) -> Stream:
+        truth = draw(np.random.default_rng(99), TRUTH_ROWS)
         spec = _spec(kind)
         columns = [rng.choice(truth, reference_rows) for _ in range(FEATURES)]
         edges = [cut_edges(spec, column) for column in columns]
         references = tuple(count_bins(e, column) for e, column in zip(edges, columns, strict=True))
+        truth.sort()  # searched much faster
         shares = [count_bins(e, truth) / len(truth) for e in edges]
 
         def chunks(rng: np.random.Generator, windows: int) -> Iterator[Counts]:
@@ -92,26 +95,31 @@ def independent(draw: Draw, kind: Kind, copies: int = 1) -> Traffic:
 
 def autocorrelated(rng: np.random.Generator, reference_rows: int, rows: int) -> Stream:
     """
-    Autoregressive features, coefficients from 0 to 0.9; every fifth is cut into categories. The baseline is a sample
-    over a long time: its rows are independent.
+    Autoregressive features, coefficients from 0 to 0.9, rounded; every fifth is cut into categories. The baseline is a
+    sample over a long time: its rows are independent.
     """
     kinds: tuple[Kind, ...] = tuple("categorical" if f % 5 == 0 else "numeric" for f in range(FEATURES))
     coefficients = np.linspace(0, AUTOCORRELATION, FEATURES)
     cuts = np.quantile(_normal(np.random.default_rng(99), TRUTH_ROWS), [0.4, 0.65, 0.8, 0.9, 0.96])
-    columns = rng.normal(size=(FEATURES, reference_rows))
+    columns = np.rint(rng.normal(size=(FEATURES, reference_rows)) * STEPS) / STEPS
     described = zip(kinds, columns, strict=True)
     edges = [cuts if kind == "categorical" else cut_edges(_spec(kind), column) for kind, column in described]
     references = tuple(count_bins(e, column) for e, column in zip(edges, columns, strict=True))
+
+    grid = np.arange(-8 * STEPS, 8 * STEPS + 1) / STEPS
+    places = [np.searchsorted(e, grid, side="right") for e in edges]
 
     def chunks(rng: np.random.Generator, windows: int) -> Iterator[Counts]:
         states = rng.normal(size=FEATURES) * coefficients
         for size in _parts(windows, 200):
             counted = []
             for f, a in enumerate(coefficients):
-                noise = rng.standard_normal(size * rows) * np.sqrt(1 - a * a)
-                values, after = lfilter([1.0], [1.0, -a], noise, zi=[states[f]])
-                states[f] = after[0]
-                counted.append(_counted(np.searchsorted(edges[f], values, side="right"), len(references[f]), rows))
+                values = rng.standard_normal(size * rows)
+                if a:
+                    values, after = lfilter([np.sqrt(1 - a * a)], [1.0, -a], values, zi=[states[f]])
+                    states[f] = after[0]
+                steps = np.rint(values * STEPS).astype(np.int32) + 8 * STEPS
+                counted.append(_counted(places[f][steps], len(references[f]), rows))
             yield _padded(counted)
 
     return Stream(kinds, references, rows, chunks)

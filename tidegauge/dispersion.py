@@ -102,7 +102,8 @@ class Dispersion:
 
     def add(self, ratios: NDArray[np.float64]) -> Dispersion:
         """One more pair: what `ratios` gives for it."""
-        cells, pairs = self.cells + _cells_of(ratios), self.pairs + 1
+        cells, pairs = self.cells.copy(), self.pairs + 1
+        cells[_places(ratios)] += 1
         if pairs >= REMEMBERED_PAIRS:
             cells, pairs = cells // 2, pairs // 2
         return replace(self, pairs=pairs, cells=cells)
@@ -128,12 +129,13 @@ class Dispersion:
 
 def ratios(references: Sequence[Counts], before: Counts, after: Counts) -> NDArray[np.float64]:
     """
-    Of two windows' counts, features one after the other: (3, features), NaN where a statistic has nothing to say.
+    Of two windows' counts, features one after the other: (3, features), NaN where a statistic has nothing to say. Of
+    many pairs at once, (pairs, counts): (3, pairs, features).
     """
     sizes = np.array([len(reference) for reference in references])
     starts = np.cumsum(sizes) - sizes
     found = [_ratio_of_all_bins(before, after, starts, sizes)]
-    value = np.ones(len(before))
+    value = np.ones(before.shape[-1])
     value[starts + sizes - 1] = 0.0  # the bin of missing values is no place
     for scores_of in (location_scores, spread_scores):
         listed = [scores_of(reference[:-1]) for reference in references]
@@ -141,7 +143,7 @@ def ratios(references: Sequence[Counts], before: Counts, after: Counts) -> NDArr
             [np.zeros(size) if s is None else [*s, 0.0] for s, size in zip(listed, sizes.tolist(), strict=True)]
         )
         ratio = _ratio_of_means(scores, before * value, after * value, starts)
-        ratio[[s is None for s in listed]] = np.nan
+        ratio[..., [s is None for s in listed]] = np.nan
         found.append(ratio)
     return np.array(found)
 
@@ -149,22 +151,27 @@ def ratios(references: Sequence[Counts], before: Counts, after: Counts) -> NDArr
 def _ratio_of_all_bins(
     before: Counts, after: Counts, starts: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    rows_before, rows_after = np.add.reduceat(before, starts), np.add.reduceat(after, starts)
-    p = (before + PSEUDO_COUNT) / np.repeat(rows_before + PSEUDO_COUNT * sizes, sizes)
-    q = (after + PSEUDO_COUNT) / np.repeat(rows_after + PSEUDO_COUNT * sizes, sizes)
-    df = np.add.reduceat((before + after > 0).astype(np.int64), starts) - 1
-    statistic = 8 * _harmonic(rows_before, rows_after) * np.add.reduceat(divergence_parts(p, q), starts)
+    rows_before, rows_after = _sums(before, starts), _sums(after, starts)
+    p = (before + PSEUDO_COUNT) / np.repeat(rows_before + PSEUDO_COUNT * sizes, sizes, axis=-1)
+    q = (after + PSEUDO_COUNT) / np.repeat(rows_after + PSEUDO_COUNT * sizes, sizes, axis=-1)
+    df = _sums((before + after > 0).astype(np.int64), starts) - 1
+    statistic = 8 * _harmonic(rows_before, rows_after) * _sums(divergence_parts(p, q), starts)
     return np.where(df > 0, statistic / _medians(int(df.max()))[df], np.nan)
 
 
 def _ratio_of_means(
     scores: NDArray[np.float64], before: Counts, after: Counts, starts: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    rows_before, rows_after = np.add.reduceat(before, starts), np.add.reduceat(after, starts)
+    rows_before, rows_after = _sums(before, starts), _sums(after, starts)
     with np.errstate(invalid="ignore", divide="ignore"):  # a feature without values has no mean: NaN
-        mean_before = np.add.reduceat(scores * before, starts) / rows_before
-        mean_after = np.add.reduceat(scores * after, starts) / rows_after
+        mean_before = _sums(scores * before, starts) / rows_before
+        mean_after = _sums(scores * after, starts) / rows_after
         return np.asarray(_harmonic(rows_before, rows_after) * (mean_after - mean_before) ** 2 / _medians(1)[1])
+
+
+def _sums(values: NDArray[Any], starts: NDArray[np.int64]) -> NDArray[Any]:
+    """Of each feature's bins."""
+    return np.asarray(np.add.reduceat(values, starts, axis=-1))
 
 
 def _harmonic(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -178,13 +185,12 @@ def _medians(highest: int) -> NDArray[np.float64]:
     return np.array([np.inf, *(inverse_survival(0.5, df) for df in range(1, highest + 1))])
 
 
-def _cells_of(ratios: NDArray[np.float64]) -> NDArray[np.int64]:
-    cells = np.zeros((*ratios.shape, _CELLS), np.int64)
-    known = np.isfinite(ratios)
-    places = (np.log2(np.maximum(ratios[known], 2.0**_LOWEST_LOG2)) - _LOWEST_LOG2) * _STEPS_PER_DOUBLING
-    statistic, feature = np.nonzero(known)
-    cells[statistic, feature, np.minimum(places.astype(np.int64), _CELLS - 1)] = 1
-    return cells
+def _places(ratios: NDArray[np.float64]) -> tuple[NDArray[np.int64], ...]:
+    """Where in the cells the ratios are counted: each in a place of its own."""
+    statistic, feature = np.nonzero(np.isfinite(ratios))
+    known = np.maximum(ratios[statistic, feature], 2.0**_LOWEST_LOG2)
+    place = ((np.log2(known) - _LOWEST_LOG2) * _STEPS_PER_DOUBLING).astype(np.int64)
+    return statistic, feature, np.minimum(place, _CELLS - 1)
 
 
 def _quantiles(cells: NDArray[np.float64], rank: float) -> NDArray[np.float64]:
