@@ -180,6 +180,7 @@ class App:
             request.status, request.rejected = 422, True
             await _refuse(send, 422, rejection(request), _own_headers(request, monitoring, ()))
             request.latency_s = time.perf_counter() - request.started
+            _note_form(request, exchange.headers)
             request.answer = await _withheld(exchange)
             return
         if failure is not None:
@@ -189,7 +190,7 @@ class App:
         else:
             request.status = exchange.status
             headers = answer_headers(exchange.headers, status=exchange.status)
-            request.answer_encoded = any(name.lower() == b"content-encoding" for name, _ in headers)
+            _note_form(request, headers)
             own = _own_headers(request, monitoring, headers)
             if exchange.complete:
                 request.upstream_s = time.perf_counter() - sent
@@ -266,6 +267,16 @@ def _has_outlier(request: ServedRequest, monitoring: Monitoring) -> bool:
     """Among the rows that were scored in time: the others are given the benefit of the doubt."""
     monitoring.scorer.settle(request)
     return request.scored is not None and True in request.scored.outlier
+
+
+def _note_form(request: ServedRequest, headers: Headers) -> None:
+    """What has to be known to read the answer."""
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered == b"content-encoding":
+            request.answer_encoded = True
+        elif lowered == b"inference-header-content-length":
+            request.answer_binary = value
 
 
 async def _withheld(exchange: Exchange) -> bytes | None:

@@ -79,11 +79,15 @@ def heartbeat(boundary: Boundary, identity: Identity, account: Account, *, final
 
 def _answer(request: ServedRequest) -> Answer:
     if request.rejected:  # what the client did not get is no prediction; the version says whose traffic this was
-        return Answer(version=read_answer(request.answer).version)
+        return Answer(version=_read(request).version)
     if request.answer_cut:
         return Answer(issue="answer_cut_short")
     # An error's text is no prediction; its status says enough.
-    return read_answer(request.answer, encoded=request.answer_encoded) if 200 <= request.status < 300 else Answer()
+    return _read(request) if 200 <= request.status < 300 else Answer()
+
+
+def _read(request: ServedRequest) -> Answer:
+    return read_answer(request.answer, encoded=request.answer_encoded, binary=request.answer_binary)
 
 
 def _with(issues: Mapping[str, int], issue: str | None) -> Mapping[str, int]:

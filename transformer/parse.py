@@ -30,6 +30,7 @@ ISSUES: Final = (
     "answer_cut_short",  # the predictor or the client ended it before it was whole
     "answer_encoded",  # the answer's body is compressed
     "answer_not_json",
+    "answer_binary_tensor",  # as binary_tensor, in the answer
     "no_predictions",  # the answer has neither "predictions" nor "outputs"
 )
 """Every kind of issue counted here, beside features.ISSUES, for metric labels."""
@@ -209,20 +210,26 @@ class Answer:
     issue: str | None = None
 
 
-def read_answer(body: bytes | None, *, encoded: bool = False) -> Answer:
-    """body: of a 2xx answer; None for one that was too long to keep."""
+def read_answer(body: bytes | None, *, encoded: bool = False, binary: bytes | None = None) -> Answer:
+    """
+    body: of a 2xx answer; None for one that was too long to keep. encoded: it has a content encoding. binary: the
+    answer's header inference-header-content-length.
+    """
     if body is None or len(body) > ANSWER_BYTES:
         return Answer(issue="answer_too_large")
     if encoded:
         return Answer(issue="answer_encoded")
+    length = len(body) if binary is None else json_length(binary, body)
+    if length is None:
+        return _ANSWER_BINARY
     try:
-        document = orjson.loads(body)
+        document = orjson.loads(body if binary is None else body[:length])
     except orjson.JSONDecodeError:
         return Answer(issue="answer_not_json")
-    return _predictions(document) if isinstance(document, dict) else Answer(issue="no_predictions")
+    return _predictions(document, body[length:]) if isinstance(document, dict) else Answer(issue="no_predictions")
 
 
-def _predictions(document: dict[str, Any]) -> Answer:
+def _predictions(document: dict[str, Any], tail: bytes) -> Answer:
     version = document.get("model_version")
     version = version if isinstance(version, str) and version else None
     if "predictions" in document:
@@ -230,6 +237,18 @@ def _predictions(document: dict[str, Any]) -> Answer:
     outputs = document.get("outputs")
     if not isinstance(outputs, list) or not outputs or not all(isinstance(output, dict) for output in outputs):
         return Answer(version=version, issue="no_predictions")
-    if len(outputs) == 1:
-        return Answer(outputs[0].get("data"), version)
-    return Answer({str(output.get("name")): output.get("data") for output in outputs}, version)
+    if tail:
+        outputs = with_binary_data(outputs, tail)
+        if outputs is None:
+            return Answer(version=version, issue="answer_binary_tensor")
+    values = [_plain(output.get("data")) for output in outputs]
+    if len(values) == 1:
+        return Answer(values[0], version)
+    return Answer({str(output.get("name")): data for output, data in zip(outputs, values, strict=True)}, version)
+
+
+def _plain(data: object) -> object:
+    return data.tolist() if isinstance(data, np.ndarray) else data
+
+
+_ANSWER_BINARY: Final = Answer(issue="answer_binary_tensor")

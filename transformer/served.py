@@ -104,5 +104,7 @@ class ServedRequest:
     answer: bytes | None = b""
     """The answer's body; None for one too long to keep."""
     answer_encoded: bool = False
+    answer_binary: bytes | None = None
+    """Its header inference-header-content-length."""
     answer_cut: bool = False
     """It ended before it was whole."""

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegauge.features import FeatureSchema, FeatureSpec, coerce_columns, coerce_rows
-from transformer.parse import Columns, Readable, Rows, Unreadable, read_request
+from transformer.parse import Answer, Columns, Readable, Rows, Unreadable, read_answer, read_request
 
 FEATURES = frozenset(("a", "b", "c"))
 ROWS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
@@ -149,3 +149,26 @@ def test_a_length_in_the_middle_of_the_json() -> None:
 def test_any_bytes_are_read_or_said_not_to_fit(datatype: str, shape: list[int], size: int, data: bytes) -> None:
     content = read(head("x", datatype, shape, size), data=data)
     assert isinstance(content, (Rows, Columns)) or content.issue in ("binary_tensor", "wrong_shape")
+
+
+def answer_of(*outputs: dict[str, Any], data: bytes) -> Answer:
+    document = json.dumps({"model_version": "3", "outputs": outputs}).encode()
+    return read_answer(document + data, binary=str(len(document)).encode())
+
+
+def test_predictions_may_be_binary() -> None:
+    y = np.array([0.5, np.nan], dtype="<f2").tobytes()
+    one = answer_of(head("y", "FP16", [2], len(y)), data=y)
+    assert (str(one.predictions), one.version, one.issue) == ("[0.5, nan]", "3", None)
+    label = texts(b"cat", b"dog")
+    several = answer_of(
+        head("label", "BYTES", [2], len(label)),
+        {"name": "p", "shape": [2], "datatype": "FP64", "data": [0.5, 0.25]},
+        data=label,
+    )
+    assert several == Answer({"label": ["cat", "dog"], "p": [0.5, 0.25]}, "3")
+
+
+def test_binary_predictions_that_do_not_fit_are_said_not_to() -> None:
+    assert answer_of(head("y", "FP16", [2], 4), data=b"\0" * 3) == Answer(version="3", issue="answer_binary_tensor")
+    assert read_answer(b"{}", binary=b"3") == Answer(issue="answer_binary_tensor")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -130,3 +131,19 @@ def test_rows_left_over_are_answered_unknown_and_recorded_with_all_scores(
     assert record.outlier[-1]
     assert record.features is not None and record.features[-1] == ODD
     assert metrics(program)["tidegauge_late_rows_total"] == 1, "it was not known how many"
+
+
+def test_binary_predictions_pass_as_they_are_and_are_in_the_record(
+    rejecting: Any, predictor: Any, shared_broker: str
+) -> None:
+    data = np.array([0.5, 0.25], dtype="<f4").tobytes()
+    output = {"name": "y", "shape": [2], "datatype": "FP32", "parameters": {"binary_data_size": len(data)}}
+    document = json.dumps({"outputs": [output]}).encode()
+    length = b"Inference-Header-Content-Length: %d\r\n" % len(document)
+    predictor.says = b"HTTP/1.1 200 OK\r\n%scontent-length: %d\r\n\r\n" % (length, len(document + data))
+    predictor.says += document + data
+    tensor = {"name": "x", "shape": [2, 3], "datatype": "FP64", "data": [USUAL, USUAL]}
+    response = post(rejecting, {"inputs": [tensor]}, INFER, "binary")
+    assert response.content == document + data
+    record = record_of(shared_broker, "reject", "binary")
+    assert (record.predictions, record.issues) == ([0.5, 0.25], {})
