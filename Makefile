@@ -5,8 +5,7 @@ DEMO_OPTIONS =
 TEST_OPTIONS =
 export VENV ?= .venv
 
-.PHONY: help demo test check bench-scoring bench-fitting clean
-.PHONY: help demo test check bench-scoring bench-drift clean
+.PHONY: help demo test check bench-scoring bench-fitting bench-drift clean
 
 help:
 	@echo "make demo [SECONDS=240]   the whole system on this machine, on real data with a known drift"
@@ -32,6 +31,7 @@ bench-scoring:
 
 bench-fitting:
 	@scripts/bench fitting
+
 bench-drift:
 	@scripts/bench drift
 
