@@ -43,6 +43,7 @@ tell that features differ.
 _STATISTICS: Final = 3  # all bins, location, spread
 _STEPS_PER_DOUBLING: Final = 4
 _LOWEST_LOG2: Final = -6.0
+_LIMITS_PER_DOUBLING: Final = 16  # 4 % apart
 _CELLS: Final = 80
 """Ratios from 2^-6 to 2^14, in steps of 19 %, between which a quantile is interpolated."""
 
@@ -84,7 +85,9 @@ class Dispersion:
         rank = 0.5 + CONFIDENCE_Z / (2 * math.sqrt(self.pairs))
         pooled = self.cells.sum(axis=1, keepdims=True)
         prior = POOLED_PAIRS * pooled / np.maximum(pooled.sum(axis=-1, keepdims=True), 1)
-        return np.asarray(np.maximum(_quantiles(self.cells + prior, rank), 1.0))
+        limits = np.maximum(_quantiles(self.cells + prior, rank), 1.0)
+        # Up to the next of few values: features that share one share the distribution of their tests, computed once.
+        return np.asarray(2.0 ** (np.ceil(np.log2(limits) * _LIMITS_PER_DOUBLING) / _LIMITS_PER_DOUBLING))
 
     def observe(self, references: Sequence[Counts], windows: Sequence[Counts], window: Window) -> Dispersion:
         """

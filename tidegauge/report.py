@@ -85,7 +85,7 @@ class WindowReport:
             )
         )
 
-    @property
+    @cached_property
     def drifted_features(self) -> list[str]:
         """Least probable first."""
         drifted = [feature for feature in self.features if feature.drifted]

@@ -79,7 +79,7 @@ def _tail(y: float, df: int, noncentrality: float) -> float:
     return first + float(np.exp(a * math.log(y) - log_factorials - y) @ weights)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=256)
 def _terms(df: int, noncentrality: float) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """a, log Gamma(a + 1) and the weight of each term: the same for all tests of a window that share a null."""
     central = (df - 1) // 2 if df % 2 else df // 2 - 1
