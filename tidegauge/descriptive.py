@@ -121,8 +121,7 @@ def _beyond(
     ones all are with the product of k such shares; ties make it less. A large window is outside as a rule.
     """
     bound = high if low is None else low
-    if bound is None:
-        return NotMeasured("the baseline has no range")
+    assert bound is not None, "a baseline has a range for all quantities"
     shares = (rows - np.arange(beyond)) / (rows + reference_rows - np.arange(beyond))
     return Outside(
         value=value,

@@ -38,6 +38,7 @@ from tidegauge.records import (
     encode_record,
 )
 from tidegauge.scoring.scorer import Scorer
+from tidegauge.statistics_spec import Statistics
 from tidegauge.summaries import container
 from tidegauge.summaries.request_counts import RequestCounts
 from tidegauge.summaries.served_account import Completeness, Incarnation
@@ -224,7 +225,7 @@ def test_summary_v2() -> None:
     assert summary.labels is not None
     assert summary.labels.rows.counts == {("prediction", "0"): 75, ("prediction", "1"): 75}
     assert summary.p_values is not None
-    assert summary.p_values.counts()[-2:] == [75, 0]
+    assert summary.p_values.bins.counts[-2:].tolist() == [75, 0]
 
 
 def test_a_summary_of_a_version_to_come_is_refused() -> None:
@@ -334,4 +335,5 @@ def test_full_monitor_v1alpha1() -> None:
             {"jensen_shannon": 0.01, "location": 0.0},
             {"location": 1.0, "psi": 0.2},
         ),
+        statistics=Statistics((50.0, 99.9), False, {"height": (150.0, 180.5)}, 3),
     )

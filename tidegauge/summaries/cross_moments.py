@@ -28,16 +28,18 @@ _QUIETLY: Final = np.errstate(over="ignore", invalid="ignore")
 class CrossMoments:
     """
     Arrays of shape (columns, columns), a column per numeric or boolean feature in the profile's order. count, weight:
-    rows with a value in both, and the sum of their weights. mean[i, j], square[i, j]: of i over those rows, the
-    weighted mean and the weighted sum of squared deviations from it. comoment: weighted sum of products of deviations.
-    All 0 where count is 0. Merging is Chan's for pairs (Schubert and Gertz 2018, "Numerically stable parallel
+    rows with a value in both, and the sum of their weights. shift[i, j], square[i, j]: of i over those rows, the
+    weighted mean less origin[i], of shape (columns,), and the weighted sum of squared deviations from the mean. Mean
+    and origin are apart as in Moments. comoment: weighted sum of products of deviations. All 0 where count is 0.
+    Merging is Chan's for pairs (Schubert and Gertz 2018, "Numerically stable parallel
     computation of (co-)variance"): exact for counts, the others to 1e-9 of the size of the
     whole columns, whose largest values may be in rows that a pair leaves out.
     """
 
     count: Counts
     weight: Array
-    mean: Array
+    origin: Array
+    shift: Array
     square: Array
     comoment: Array
 
@@ -60,7 +62,8 @@ class CrossMoments:
         return cls(
             count=(here.T @ here).astype(np.int64),
             weight=weight,
-            mean=np.where(weight > 0, origin[:, None] + sums / divisor, 0.0),
+            origin=origin,
+            shift=sums / divisor,
             square=(weighed * deviations).T @ here - sums**2 / divisor,
             comoment=weighed.T @ deviations - sums * sums.T / divisor,
         )
@@ -71,11 +74,11 @@ class CrossMoments:
         weight = float(rows if weights is None else weights.sum())
         sums = weighed.sum(axis=0)
         comoment = weighed.T @ deviations - np.outer(sums, sums) / (weight or 1.0)
-        mean = origin + sums / (weight or 1.0)
         return cls(
             count=np.full((columns, columns), rows, dtype=np.int64),
             weight=np.full((columns, columns), weight),
-            mean=np.repeat(mean, columns).reshape(columns, columns),
+            origin=origin,
+            shift=np.repeat(sums / (weight or 1.0), columns).reshape(columns, columns),
             square=np.repeat(np.diagonal(comoment), columns).reshape(columns, columns),
             comoment=comoment,
         )
@@ -86,15 +89,21 @@ class CrossMoments:
         if self.count.shape != other.count.shape:
             raise IncompatibleSummaries("features", len(self.count), len(other.count))
         weight = self.weight + other.weight
-        difference = np.where((self.count > 0) & (other.count > 0), other.mean - self.mean, 0.0)
+        origin = np.where(np.diagonal(self.count) > 0, self.origin, other.origin)
+        left, right = self._shift_from(origin), other._shift_from(origin)
+        difference = np.where((self.count > 0) & (other.count > 0), right - left, 0.0)
         share = other.weight / np.where(weight > 0, weight, 1.0)
         return CrossMoments(
             count=self.count + other.count,
             weight=weight,
-            mean=np.where(self.count > 0, self.mean + difference * share, other.mean),
+            origin=origin,
+            shift=np.where(self.count > 0, left + difference * share, right),
             square=self.square + other.square + difference**2 * self.weight * share,
             comoment=self.comoment + other.comoment + difference * difference.T * self.weight * share,
         )
+
+    def _shift_from(self, origin: Array) -> Array:
+        return np.where(self.count > 0, self.shift + (self.origin - origin)[:, None], 0.0)
 
     def covariance(self) -> Array:
         """Sample covariance; NaN for pairs with fewer than two rows. Weighted as Moments.standard_deviation is."""
@@ -113,25 +122,31 @@ class CrossMoments:
         columns = len(self.count)
         upper = _upper(columns)
         comoment = self.comoment[upper]
-        if columns and (self.count == self.count[0, 0]).all() and (self.mean == self.mean[:, :1]).all():
-            alone = {"count": int(self.count[0, 0]), "weight": float(self.weight[0, 0]), "mean": self.mean[:, 0].copy()}
-            return {"columns": columns, "comoment": comoment, "square": None, **alone}
+        if columns and (self.count == self.count[0, 0]).all() and (self.shift == self.shift[:, :1]).all():
+            alone = {
+                "count": int(self.count[0, 0]),
+                "weight": float(self.weight[0, 0]),
+                "shift": self.shift[:, 0].copy(),
+            }
+            return {"columns": columns, "origin": self.origin, "comoment": comoment, "square": None, **alone}
         weight = None if np.array_equal(self.weight, self.count) else self.weight[upper]
-        pairs = {"count": self.count[upper], "weight": weight, "mean": self.mean.ravel(), "square": self.square.ravel()}
-        return {"columns": columns, "comoment": comoment, **pairs}
+        whole = {"shift": self.shift.ravel(), "square": self.square.ravel()}
+        pairs = {"count": self.count[upper], "weight": weight, **whole}
+        return {"columns": columns, "origin": self.origin, "comoment": comoment, **pairs}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> CrossMoments:
         columns = int(state["columns"])
         comoment = _symmetric(state["comoment"], columns)
         count = _symmetric(state["count"], columns)
-        mean, square = state["mean"], state["square"]
+        shift, square = state["shift"], state["square"]
         if square is None:
-            mean, square = np.repeat(mean, columns), np.repeat(np.diagonal(comoment), columns)
+            shift, square = np.repeat(shift, columns), np.repeat(np.diagonal(comoment), columns)
         return cls(
             count=count.astype(np.int64),
             weight=count if state["weight"] is None else _symmetric(state["weight"], columns),
-            mean=np.array(mean, dtype=np.float64).reshape(columns, columns),
+            origin=np.array(state["origin"], dtype=np.float64),
+            shift=np.array(shift, dtype=np.float64).reshape(columns, columns),
             square=np.array(square, dtype=np.float64).reshape(columns, columns),
             comoment=comoment,
         )

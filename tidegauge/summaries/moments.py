@@ -22,9 +22,10 @@ _QUIETLY: Final = np.errstate(over="ignore", invalid="ignore")
 class Moments:
     """
     Per feature, arrays of shape (features,). count, missing: rows with and without a value. infinite: those of the
-    missing that are known to have been no finite number. weight: sum of the weights of the rows with a value. mean, m2:
-    weighted; m2 the sum of squared deviations from the mean; 0 where count is 0. low, high: +inf, -inf where count
-    is 0.
+    missing that are known to have been no finite number. weight: sum of the weights of the rows with a value. origin:
+    one of the values, or near them. shift: weighted mean less the origin: kept apart, they hold the mean to more digits
+    than one number does, which differences of means need at large offsets. m2: weighted sum of squared deviations from
+    the mean. All 0 where count is 0. low, high: +inf, -inf where count is 0.
 
     Merging follows Chan, Golub and LeVeque 1983 ("Algorithms for computing the sample variance", Am. Statistician 37):
     counts and range are exact in any order, mean and m2 to 1e-9 relative, at offsets up to 1e9 times the spread. Beyond
@@ -35,7 +36,8 @@ class Moments:
     missing: Counts
     infinite: Counts
     weight: Array
-    mean: Array
+    origin: Array
+    shift: Array
     m2: Array
     low: Array
     high: Array
@@ -61,7 +63,8 @@ class Moments:
             missing=len(matrix) - count,
             infinite=np.zeros_like(count) if infinite is None else infinite,
             weight=weight,
-            mean=origin + shift,
+            origin=origin,
+            shift=shift,
             m2=_weighted_sum(np.where(present, shifted - shift, 0.0) ** 2, weights),
             low=np.where(present, matrix, np.inf).min(axis=0, initial=np.inf),
             high=np.where(present, matrix, -np.inf).max(axis=0, initial=-np.inf),
@@ -82,18 +85,30 @@ class Moments:
         if self.count.shape != other.count.shape:
             raise IncompatibleSummaries("features", len(self.count), len(other.count))
         weight = self.weight + other.weight
-        difference = np.where((self.count > 0) & (other.count > 0), other.mean - self.mean, 0.0)
+        origin = np.where(self.count > 0, self.origin, other.origin)
+        left, right = self._shift_from(origin), other._shift_from(origin)
+        difference = np.where((self.count > 0) & (other.count > 0), right - left, 0.0)
         share = other.weight / np.where(weight > 0, weight, 1.0)
         return Moments(
             count=self.count + other.count,
             missing=self.missing + other.missing,
             infinite=self.infinite + other.infinite,
             weight=weight,
-            mean=np.where(self.count > 0, self.mean + difference * share, other.mean),
+            origin=origin,
+            shift=np.where(self.count > 0, left + difference * share, right),
             m2=self.m2 + other.m2 + difference**2 * self.weight * share,
             low=np.minimum(self.low, other.low),
             high=np.maximum(self.high, other.high),
         )
+
+    @property
+    @_QUIETLY
+    def mean(self) -> Array:
+        """Weighted; 0 where count is 0."""
+        return self.origin + self.shift
+
+    def _shift_from(self, origin: Array) -> Array:
+        return np.where(self.count > 0, self.shift + (self.origin - origin), 0.0)
 
     def standard_deviation(self) -> Array:
         """
@@ -124,13 +139,14 @@ class Moments:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Moments:
-        """Also of the first format, which had neither weights nor infinite values and null for the range of nothing."""
+        """Also of the first format: the mean in one, no weights or infinite values, null for the range of nothing."""
         counts = {name: np.array(state[name], dtype=np.int64) for name in ("count", "missing")}
         return cls(
             **counts,
             infinite=np.array(state.get("infinite", np.zeros_like(counts["count"])), dtype=np.int64),
             weight=np.array(state.get("weight", counts["count"]), dtype=np.float64),
-            mean=np.array(state["mean"], dtype=np.float64),
+            origin=np.array(state["origin"] if "origin" in state else state["mean"], dtype=np.float64),
+            shift=np.array(state.get("shift", np.zeros(len(counts["count"]))), dtype=np.float64),
             m2=np.array(state["m2"], dtype=np.float64),
             low=_range(state["low"], np.inf),
             high=_range(state["high"], -np.inf),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,11 +29,6 @@ class PValueCounts:
 
     def merge(self, other: PValueCounts) -> PValueCounts:
         return PValueCounts(self.bins.merge(other.bins))
-
-    def counts(self) -> Sequence[int]:
-        """len(EDGES) + 1 counts in order of p, then those without."""
-        counts: list[int] = self.bins.counts.tolist()
-        return counts
 
     def weighted(self) -> WeightedBins:
         return self.bins.weighted()[0]

@@ -41,12 +41,11 @@ class Sketches:
 
     @classmethod
     def of(cls, matrix: NDArray[np.float32]) -> Sketches:
-        """matrix: (rows, columns); NaN is left out."""
+        """matrix: (rows, columns), at least one row; NaN is left out."""
         if not matrix.shape[1]:
             return cls(())
         sketches = vector_of_kll_floats_sketches(K, matrix.shape[1])
-        if len(matrix):
-            sketches.update(matrix)
+        sketches.update(matrix)
         return cls(tuple(sketches.serialize()))
 
     def __add__(self, other: Sketches) -> Sketches:
