@@ -61,7 +61,10 @@ def fit(
         typer.Option(help="Share of the rows presumed to be outliers that nobody marked, left out of the scores."),
     ] = 0.0,
     false_alarm_rate: Annotated[
-        float, typer.Option(help="Share of normal rows that may be flagged: says whether the data suffice for it.")
+        float,
+        typer.Option(
+            min=1e-9, max=0.5, help="Share of normal rows that may be flagged: says whether the data suffice for it."
+        ),
     ] = 0.001,
     from_topic: Annotated[
         bool, typer.Option("--from-topic", help="Take the rows from the monitor's inference topic instead of files.")
@@ -202,7 +205,9 @@ def show(
 def diff(
     first: Annotated[Path, typer.Argument(help="A baseline profile.")],
     second: Annotated[Path, typer.Argument(help="Another one, such as its successor.")],
-    false_alarm_rate: Annotated[float, typer.Option(help="At which calibrations are compared.")] = 0.001,
+    false_alarm_rate: Annotated[
+        float, typer.Option(min=1e-9, max=0.5, help="At which calibrations are compared.")
+    ] = 0.001,
 ) -> None:
     """Compare two profiles: features gone or come, distributions, calibration. Exit code 0: the same; 1: different."""
     from cli.baseline_text import show_comparison

@@ -45,26 +45,20 @@ def _read(path: Path, **options: Any) -> tuple[pa.Schema, Iterator[tuple[pa.Reco
     import pyarrow as pa
     from pyarrow import csv
 
-    raw = path.open("rb")
-    stream = pa.PythonFile(raw, mode="r")
-    if path.suffix == ".gz":
-        stream = pa.CompressedInputStream(stream, "gzip")
-    try:
-        reader = csv.open_csv(
-            stream,
-            read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
-            # An unquoted empty text is missing, as in the formats that know missing values; "" is a text.
-            convert_options=csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False, **options),
-        )
-    except BaseException:
-        raw.close()
-        raise
+    # No Python file: Arrow's threads may still read ahead when the interpreter ends.
+    raw = pa.OSFile(str(path))
+    stream = pa.CompressedInputStream(raw, "gzip") if path.suffix == ".gz" else raw
+    reader = csv.open_csv(
+        stream,
+        read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
+        # An unquoted empty text is missing, as in the formats that know missing values; "" is a text.
+        convert_options=csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False, **options),
+    )
     size = max(path.stat().st_size, 1)
 
     def batches() -> Iterator[tuple[pa.RecordBatch, float]]:
-        with raw, reader:
-            for batch in reader:
-                yield batch, min(1.0, raw.tell() / size)
+        for batch in reader:
+            yield batch, 1.0 if raw.closed else min(1.0, raw.tell() / size)
 
     return reader.schema, batches()
 

@@ -16,7 +16,12 @@ MOST_NAMED: Final = 5
 
 
 def concerns(profile: BaselineProfile, *, false_alarm_rate: float = 0.001) -> tuple[str, ...]:
-    """Empty where nothing is amiss. false_alarm_rate: the share of normal rows that may be flagged."""
+    """
+    Empty where nothing is amiss. false_alarm_rate: the share of normal rows that may be flagged, above 0 and below 1;
+    raises ValueError for another.
+    """
+    if not 0.0 < false_alarm_rate < 1.0:
+        raise ValueError(f"false-alarm rate {false_alarm_rate:g}: expected a share above 0 and below 1")
     return tuple(
         sentence
         for sentence in (

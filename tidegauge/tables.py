@@ -151,7 +151,8 @@ def _plain(column: pa.Array) -> pa.Array:
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+        # Decoded by hand: Arrow cannot for views, as Polars has them.
+        return _plain(column.dictionary).take(column.indices)
     text = pa.types.is_string_view(column.type) or pa.types.is_string(column.type)
     return column.cast(pa.large_string()) if text else column
 

@@ -328,3 +328,24 @@ def test_rows_too_few_for_the_rate_asked_for_are_refused(run: Run, files: dict[s
     assert not Path("p.json").exists()
     code, out, _ = run("baseline", "fit", files["csv"], "-o", "p.json", "--false-alarm-rate", "0.05")
     assert (code, "false-alarm rate 0.05 calibrated" in out) == (0, True)
+
+
+@pytest.mark.parametrize("rate", ["0", "1", "nan"])
+def test_a_false_alarm_rate_must_be_a_share(run: Run, files: dict[str, Path], rate: str) -> None:
+    code, _, err = run("baseline", "fit", files["csv"], "-o", "p.json", "--false-alarm-rate", rate)
+    assert code == 2
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("suffix", ["csv.gz", "parquet"])
+def test_a_file_cut_short_is_one_line_and_the_program_ends_in_order(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"data.{suffix}"
+    if suffix == "parquet":
+        parquet.write_table(table(), path)
+    else:
+        path.write_bytes(gzip.compress(b"a,b\n" + b"".join(b"%d,%d\n" % (n, n * n % 17) for n in range(50_000))))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    program = [sys.executable, "-m", "cli.main", "baseline", "fit", str(path), "-o", str(tmp_path / "p.json")]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert str(path) in done.stderr

@@ -155,6 +155,36 @@ def test_baseline_v1_scores_as_it_did() -> None:
     assert scored.outlier.tolist() == record.outlier
 
 
+def test_baseline_v2() -> None:
+    data = read("baselines/baseline-v2.json")
+    validate("baseline-profile.v2", json.loads(data))
+    profile = BaselineProfile.load(data)
+    assert profile.schema.names == ("height", "colour", "open")
+    assert profile.schema.features[1] == FeatureSpec("colour", "categorical", ("blue", "green", "red"))
+    assert (profile.rows, profile.outliers) == (240, 6)
+    height, colour, _ = profile.references
+    assert (height.missing, height.mean, height.high) == (6, 170.81645362864646, 250.0)
+    assert height.counts.tolist() == [0, *[15] * 15, 9, 0, 6]
+    assert colour.edges.tolist() == [-0.5, 0.5, 1.5, 2.5][: len(colour.edges)]
+    assert colour.counts.tolist() == [0, 151, 64, 25, 0]
+    assert profile.prediction_schema == FeatureSchema((FeatureSpec("prediction"),))
+    assert profile.predictions[0].counts.tolist() == [0, 15, 60, 104, 46, 15, 0, 0]
+    assert profile.scoring.known_outliers.recall("tail+mahalanobis", 0.01) == 1.0
+    assert profile.dump() == data
+    assert profile.content_id == "40c1871f486d4b62ff12a20556d5f55287ddf0910d0159012802670b5977c427"
+
+
+def test_baseline_v2_scores_as_it_did() -> None:
+    profile = BaselineProfile.load(read("baselines/baseline-v2.json"))
+    rows = coerce_rows([[171.0, "red", False], [None, "<unseen>", True]], profile.schema).matrix
+    scored = Scorer(profile, detectors=["tail", "mahalanobis"], false_alarm_rate=0.01).score(rows)
+    scores = {"tail": [3.23256763, 10.74396694], "mahalanobis": [0.15749627, 34.79306358]}
+    for name, values in scores.items():
+        assert scored.scores[name] == pytest.approx(values, rel=1e-7)
+    assert scored.p_values["combined"] == pytest.approx([0.35744681, 0.00091113], rel=1e-5)
+    assert scored.outlier.tolist() == [False, True]
+
+
 def test_a_baseline_of_a_version_to_come_is_refused() -> None:
     with pytest.raises(InvalidBaseline, match="not a baseline profile of version 1 or 2"):
         BaselineProfile.load(b'{"v": 3}')

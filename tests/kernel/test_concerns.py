@@ -60,3 +60,9 @@ def test_gaps_and_missing_marks_are_told() -> None:
     said = concerns(BaselineProfile.fit(rows, numeric_schema(2)))
     assert any("mostly missing: f1 (67%)" in concern for concern in said)
     assert any("no rows are marked as outliers" in concern for concern in said)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, float("nan")])
+def test_a_rate_that_is_no_share_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match="false-alarm rate"):
+        concerns(BaselineProfile.fit(normal(300)), false_alarm_rate=rate)

@@ -71,11 +71,20 @@ def forms() -> dict[str, Any]:
         "arrow-in-pieces": chunked,
         "dictionary": coded,
         "string-views": views,
+        "dictionary-of-views": table.set_column(2, "colour", _of_views(table["colour"])),
         "pandas": shuffled,
         "pandas-category": shuffled.astype({"colour": "category"}),
         "another-library": OtherFrame(table),
         "record-batches": pa.RecordBatchReader.from_batches(table.schema, table.to_batches()),
     }
+
+
+def _of_views(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """As Polars gives its categories."""
+    coded = column.combine_chunks().dictionary_encode()
+    return pa.chunked_array(
+        [pa.DictionaryArray.from_arrays(coded.indices.cast(pa.uint32()), coded.dictionary.cast(pa.string_view()))]
+    )
 
 
 @pytest.fixture(scope="module")
