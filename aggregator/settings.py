@@ -13,8 +13,9 @@ import yaml
 from aggregator.catalogue import Catalogue
 from aggregator.errors import StartError
 from tidegauge.baseline import BaselineProfile
-from tidegauge.errors import InvalidBaseline, InvalidMonitor
+from tidegauge.errors import BaselineMismatch, InvalidBaseline, InvalidMonitor
 from tidegauge.monitor import ModelMonitor, parse_monitor
+from tidegauge.statistics import check_bins
 
 MAXIMUM_INTERVAL_MS: Final = 60_000
 
@@ -91,7 +92,12 @@ def _load(path: Path) -> tuple[ModelMonitor, BaselineProfile]:
         raise StartError(f"monitor file {path}: not YAML: {' '.join(str(error).split())}") from error
     except InvalidMonitor as error:
         raise StartError(f"monitor file {path}: {error}") from error
-    return monitor, _load_baseline(path, monitor)
+    profile = _load_baseline(path, monitor)
+    try:
+        check_bins(monitor.statistics, profile.schema)
+    except BaselineMismatch as error:
+        raise StartError(f"monitor file {path}: {error}") from error
+    return monitor, profile
 
 
 def _load_baseline(path: Path, monitor: ModelMonitor) -> BaselineProfile:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from tidegauge.baseline import BaselineProfile
 from tidegauge.descriptive import OutlierRate, RangeResult, outlier_rate, outside_range
 from tidegauge.drift.results import NotMeasured
-from tidegauge.features import FeatureSpec
+from tidegauge.errors import BaselineMismatch
+from tidegauge.features import FeatureSchema, FeatureSpec
 from tidegauge.monitor import ModelMonitor
 from tidegauge.statistics_spec import Statistics
 from tidegauge.summaries.bin_counts import WeightedBins
@@ -29,6 +30,14 @@ Array = NDArray[np.float64]
 
 REPORTED_PAIRS_FEATURES: Final = 64
 """More numeric features have more than 2,080 pairs: a report with all of them outgrows a Kafka message."""
+
+
+def check_bins(statistics: Statistics, schema: FeatureSchema) -> None:
+    """Raises BaselineMismatch for bins of what the baseline does not know as a quantity: they would never be seen."""
+    known = {feature.name for feature in schema.features if feature.kind != "categorical"}
+    wrong = sorted(statistics.bins.keys() - known)
+    if wrong:
+        raise BaselineMismatch(f"statistics.bins: no numeric or boolean feature of the baseline: {', '.join(wrong)}")
 
 
 def feature_statistics(monitor: ModelMonitor, profile: BaselineProfile, summary: WindowSummary) -> list[Document]:

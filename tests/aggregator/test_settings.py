@@ -139,3 +139,8 @@ def test_a_checkpoint_that_is_a_file(monitor: WriteMonitor, tmp_path: Path) -> N
     assert "--checkpoint" in problem(
         lambda *a: parse_settings(a), "--monitor", monitor(), "--checkpoint", str(tmp_path / "file")
     )
+
+
+def test_bins_of_a_feature_that_the_baseline_does_not_have(parse: Parse, monitor: WriteMonitor) -> None:
+    said = problem(parse, "--monitor", monitor(statistics={"bins": {"hight": [160]}}))
+    assert "statistics.bins: no numeric or boolean feature of the baseline: hight" in said

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from tests.support.examples import make_record, mixed_profile, mixed_rows, monitor_document
+from tidegauge.errors import BaselineMismatch
 from tidegauge.monitor import parse_monitor
 from tidegauge.records import InferenceRecord
-from tidegauge.statistics import feature_statistics, window_statistics
+from tidegauge.statistics import check_bins, feature_statistics, window_statistics
 from tidegauge.statistics_spec import Statistics
 from tidegauge.summaries.label_counts import MOST_LABELS
 from tidegauge.summaries.measures import MOST_MEASURES
@@ -160,6 +161,12 @@ def test_a_histogram_on_given_edges_has_every_row() -> None:
     (height, colour, _) = feature_statistics(MONITOR, PROFILE, halves[0].merge(halves[1]))
     assert height["given_distribution"] == {"edges": [160.0, 170.0], "counts": [1, 2, 1], "missing": 1}
     assert colour["given_distribution"] is None
+
+
+def test_bins_of_what_is_no_quantity_are_refused() -> None:
+    check_bins(Statistics(bins={"height": (160.0,), "open": (0.5,)}), PROFILE.schema)
+    with pytest.raises(BaselineMismatch, match="colour, hight"):
+        check_bins(Statistics(bins={"hight": (160.0,), "colour": (1.0,)}), PROFILE.schema)
 
 
 def test_edges_changed_within_a_window_are_not_mixed() -> None:
