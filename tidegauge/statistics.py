@@ -240,7 +240,9 @@ def _covariance(profile: BaselineProfile, summary: WindowSummary) -> Document:
 def _range_document(result: RangeResult) -> Document:
     if isinstance(result, NotMeasured):
         return _not_measured(result.why)
-    return {"measured": True, **{name: value for name, value in dataclasses.asdict(result).items() if name != "value"}}
+    # Not dataclasses.asdict: its deep copies took a third of a report's time.
+    shown = {field.name: getattr(result, field.name) for field in dataclasses.fields(result) if field.name != "value"}
+    return {"measured": True, **shown}
 
 
 def _rate_document(result: OutlierRate | NotMeasured) -> Document:

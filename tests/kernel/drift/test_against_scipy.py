@@ -125,3 +125,9 @@ def test_few_rows_cannot_be_judged(test: str) -> None:
 def test_a_baseline_of_missing_values_has_no_order(test: str) -> None:
     bins = WindowBins("numeric", np.array([0, 0, 0, 0, 0, 0, 0, 99]), np.full(8, 50), 100, POSITIONS)
     assert REPORTED_TESTS[test](bins, LEVEL) == NotMeasured("the baseline has no values")
+
+
+def test_a_constant_has_no_spread_to_measure_a_move_by() -> None:
+    bins = WindowBins("numeric", np.array([0, 0, 0, 99, 0, 0, 0, 0]), np.full(8, 50), 100, POSITIONS)
+    result = REPORTED_TESTS["wasserstein"](bins, LEVEL)
+    assert result == NotMeasured("the baseline's values have no spread that could be told")
