@@ -15,6 +15,8 @@ from localsystem.errors import LocalSystemError
 from tidegauge.monitor import Topic, Topics
 
 _ANSWER_WITHIN_S: Final = 10.0
+_MESSAGE_BYTES: Final = 4_100_000
+"""As long as the records of large requests may be; brokers take 1 MB by default."""
 
 _silent: Final = logging.getLogger("localsystem.topics.librdkafka")
 _silent.addHandler(logging.NullHandler())
@@ -43,10 +45,11 @@ def answers(bootstrap_servers: str) -> bool:
 def create_topics(bootstrap_servers: str, wanted: Topics) -> None:
     """Makes those that do not exist. Raises LocalSystemError."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers}, logger=_silent)
-    futures = admin.create_topics(
-        [NewTopic(topic.name, topic.partitions, topic.replication) for topic in all_of(wanted)],
-        operation_timeout=_ANSWER_WITHIN_S,
-    )
+    topics = [
+        NewTopic(topic.name, topic.partitions, topic.replication, config={"max.message.bytes": str(_MESSAGE_BYTES)})
+        for topic in all_of(wanted)
+    ]
+    futures = admin.create_topics(topics, operation_timeout=_ANSWER_WITHIN_S)
     for name, future in futures.items():
         try:
             future.result(_ANSWER_WITHIN_S)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tidegauge.features import FeatureSchema
 from tidegauge.records import Account, Heartbeat, InferenceRecord
@@ -58,6 +58,21 @@ def enrich(request: ServedRequest, identity: Identity, schema: FeatureSchema) ->
         issues=_with(request.issues, answer.issue),
         traceparent=request.traceparent,
         rejected=request.rejected,
+    )
+
+
+def without_rows(record: InferenceRecord) -> InferenceRecord:
+    """Of a record too long for Kafka: the request is counted all the same, and how many rows are not."""
+    return replace(
+        record,
+        rows=0,
+        features=None,
+        predictions=None,
+        scores={},
+        p_values={},
+        outlier=(),
+        top=(),
+        issues={**record.issues, "rows_not_recorded": max(1, record.rows)},
     )
 
 

@@ -26,6 +26,7 @@ ISSUES: Final = (
     "wrong_shape",  # a tensor that is not rows x features, or whose data do not fill its shape
     "scoring_failed",  # a fault of ours
     "scoring_skipped",  # rows left over when the time before the answer was spent, while too many waited
+    "rows_not_recorded",  # with them the record would be longer than Kafka takes
     "answer_too_large",  # the answer is longer than what is read for the record
     "answer_cut_short",  # the predictor or the client ended it before it was whole
     "answer_encoded",  # the answer's body is compressed

@@ -13,13 +13,16 @@ from typing import Final, Protocol
 from tidegauge.features import FeatureSchema
 from tidegauge.records import encode_heartbeat, encode_record
 from transformer.capture import Boundary, EventClock, Ledger
-from transformer.enrich import Identity, enrich, heartbeat
+from transformer.enrich import Identity, enrich, heartbeat, without_rows
 from transformer.metrics import Metrics
 from transformer.served import ServedRequest
 from transformer.wire import request_id
 
 POLL_S: Final = 0.02
 """How often delivery reports are taken up; a call with nothing to do costs a microsecond."""
+
+RECORD_BYTES: Final = 3_990_000
+"""A longer record goes without its rows. A little less than publisher.MESSAGE_BYTES, where the key counts too."""
 
 _log = logging.getLogger("transformer.recorder")
 
@@ -120,6 +123,9 @@ class Recorder:
         try:
             record = enrich(request, self._identity, self._schema)
             data = encode_record(record)
+            if len(data) > RECORD_BYTES:
+                record = without_rows(record)
+                data = encode_record(record)
         except TypeError:
             self.abandoned(request, "not_encodable")
             return

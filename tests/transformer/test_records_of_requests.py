@@ -16,7 +16,8 @@ from tidegauge.scoring.scorer import ScoredRow, ScoredRows, Scorer
 from transformer.capture import EventClock, Ledger
 from transformer.enrich import Identity
 from transformer.metrics import Metrics
-from transformer.recorder import Recorder
+from transformer.publisher import MESSAGE_BYTES
+from transformer.recorder import RECORD_BYTES, Recorder
 from transformer.scoring import BatchScorer
 from transformer.served import ServedRequest
 
@@ -179,6 +180,22 @@ def test_an_error_of_the_predictor_is_no_prediction_and_no_issue(records_of: Cal
     record = records_of(script).records[0]
     assert (record.status, record.predictions, record.issues, record.version) == (500, None, {}, "7")
     assert record.rows == 1
+
+
+def test_a_record_too_long_for_kafka_goes_without_its_rows_and_says_so(records_of: Callable[..., Kept]) -> None:
+    rows = [*np.random.default_rng(1).normal(size=(20_000, 3)).tolist(), [50.0, 0.0, None]]
+
+    def script(parts: Parts) -> None:
+        parts.answer(parts.arrive({"instances": rows}))
+        parts.answer(parts.arrive({"instances": rows[:100]}))
+
+    kept = records_of(script)
+    long, short = kept.records
+    assert (long.rows, long.features, long.outlier, long.predictions) == (0, None, [], None)
+    assert long.issues == {"missing_value": 1, "rows_not_recorded": 20_001}
+    assert (short.rows, short.issues) == (100, {})
+    assert kept.outliers[0].id == long.id, "it is on the topic of outliers all the same"
+    assert RECORD_BYTES + 1000 < MESSAGE_BYTES
 
 
 class FailsOnNegatives:
