@@ -5,7 +5,7 @@ DEMO_OPTIONS =
 TEST_OPTIONS =
 export VENV ?= .venv
 
-.PHONY: help demo test check bench-scoring bench-fitting bench-drift clean
+.PHONY: help demo test check bench-scoring bench-fitting bench-drift bench-detection clean
 
 help:
 	@echo "make demo [SECONDS=240]   the whole system on this machine, on real data with a known drift"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench-scoring        what scoring costs, beside the usual detectors; figures in build/bench/scoring.json"
 	@echo "make bench-fitting        what fitting 10 million rows takes; figures in build/bench/fitting.json"
 	@echo "make bench-drift          false alarms, power, delay and cost of drift verdicts; figures in build/bench/drift.json"
+	@echo "make bench-detection      how well outliers are found, beside PyOD; figures in build/bench/detection.json"
 	@echo "make clean                removes what was installed and built here; caches in ~/.cache stay"
 
 demo:
@@ -34,6 +35,9 @@ bench-fitting:
 
 bench-drift:
 	@scripts/bench drift
+
+bench-detection:
+	@scripts/bench detection
 
 clean:
 	@scripts/clean
