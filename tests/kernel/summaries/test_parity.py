@@ -114,16 +114,16 @@ def test_percentiles_of_few_values_are_numpys(offset: float, scale: float) -> No
 
 @pytest.mark.parametrize("parts", [1, 3, 40])
 def test_percentiles_of_many_values_are_within_the_stated_error_of_ranks(parts: int) -> None:
-    """The error holds in 99 of 100 cases, so 3 of 21 may be a little beyond it, and none far."""
+    """The error holds for all ranks of 99 in 100 sketches: one of the three may be a little beyond it, and none far."""
     matrix = correlated(20_000, 0.0, 1.0)
     summary = merged(matrix, profile(0.0, 1.0), parts)
-    distances = []
+    largest = []
     for column, found in zip(matrix.T, feature_statistics(MONITOR, profile(0.0, 1.0), summary), strict=True):
         assert found["rank_error"] == pytest.approx(RANK_ERROR)
         ranks = {float(name): (column <= value).mean() * 100 for name, value in found["percentiles"].items()}
-        distances += [abs(rank - asked) / 100 for asked, rank in ranks.items()]
-    assert sum(distance > RANK_ERROR for distance in distances) <= 3
-    assert max(distances) < 2 * RANK_ERROR
+        largest.append(max(abs(rank - asked) / 100 for asked, rank in ranks.items()))
+    assert sum(distance > RANK_ERROR for distance in largest) <= 1
+    assert max(largest) < 2 * RANK_ERROR
 
 
 WEIGHTS = st.lists(st.sampled_from([1.0, 2.0, 10.0]), min_size=2, max_size=60)
