@@ -102,7 +102,7 @@ def _isolation_forest(kind: DetectorKind, trial: Trial) -> Alike:
     from tidegauge.scoring.isolation_forest import ROWS_PER_TREE, SEED, TREES
 
     varying = trial.fitting.min(axis=0) < trial.fitting.max(axis=0)
-    model = IsolationForest(TREES, max_samples=min(ROWS_PER_TREE, len(trial.fitting)), random_state=SEED)
+    model = IsolationForest(n_estimators=TREES, max_samples=min(ROWS_PER_TREE, len(trial.fitting)), random_state=SEED)
     model.fit(trial.fitting[:, varying])
     theirs = -model.score_samples(trial.rows[:, varying])
     return Alike(scores_of(_fitted(kind, trial), trial.rows), theirs, trial.outlier)
