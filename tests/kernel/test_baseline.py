@@ -232,7 +232,7 @@ def test_bytes_that_are_no_profile_are_refused(data: bytes, message: str) -> Non
         pytest.param(lambda d: d.update(rows="many"), "damaged profile: ValueError", id="rows-as-text"),
         pytest.param(lambda d: d.update(detectors={}), "no detectors", id="no-detectors"),
         pytest.param(lambda d: d.update(surprises=5), "damaged profile: TypeError", id="surprises-as-number"),
-        pytest.param(lambda d: d.update(surprises=["tail", "mahalanobis"]), "AttributeError", id="surprises-as-list"),
+        pytest.param(lambda d: d.update(surprises=list(d["surprises"])), "AttributeError", id="surprises-as-list"),
         pytest.param(lambda d: d["schema"][0].update(kind="vector"), r"schema\[0\]", id="unknown-kind"),
     ],
 )

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from tidegauge.scoring.detector import DetectorKind
+from tidegauge.scoring.isolation_forest import IsolationForestDetector
 from tidegauge.scoring.mahalanobis import MahalanobisDetector
 from tidegauge.scoring.tail import TailDetector
 
 DETECTORS: Final[Mapping[str, DetectorKind]] = {
     "tail": TailDetector,
     "mahalanobis": MahalanobisDetector,
+    "isolation_forest": IsolationForestDetector,
 }

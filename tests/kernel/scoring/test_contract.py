@@ -37,6 +37,10 @@ def name(request: pytest.FixtureRequest) -> str:
 MIXED = {kind: fitted(kind, mixed_rows(500), SCHEMA) for kind in DETECTORS}
 
 
+ADDITIVE = ("tail", "mahalanobis")
+"""Detectors whose scores are the sums of the contributions."""
+
+
 @pytest.mark.parametrize("features", [1, 2, 3, 5, 8, 9, 17, 33, 64])
 @pytest.mark.parametrize("order", ["C", "F", "strided"])
 def test_a_rows_score_does_not_depend_on_its_neighbours(name: str, features: int, order: str) -> None:
@@ -76,15 +80,14 @@ VALUES = st.floats(allow_infinity=False, width=64)
 
 
 @given(height=VALUES, colour=st.sampled_from([-1.0, 0.0, 1.0, 2.0, np.nan]), door=st.sampled_from([0.0, 1.0, np.nan]))
-def test_scores_are_finite_sums_of_contributions_that_are_not_negative(
-    height: float, colour: float, door: float
-) -> None:
-    for detector in MIXED.values():
+def test_scores_are_finite_and_contributions_are_not_negative(height: float, colour: float, door: float) -> None:
+    for name, detector in MIXED.items():
         scores, contributions = score_rows(detector, np.array([[height, colour, door]]))
         assert contributions.shape == (1, 3)
         assert (contributions >= 0).all()
         assert np.isfinite(scores).all()
-        np.testing.assert_allclose(scores, contributions.sum(axis=1), rtol=1e-12)
+        if name in ADDITIVE:
+            np.testing.assert_allclose(scores, contributions.sum(axis=1), rtol=1e-12)
 
 
 def test_no_rows_have_no_scores(name: str) -> None:
@@ -111,6 +114,7 @@ def test_the_unit_of_a_feature_does_not_matter(name: str, factor: float, offset:
     )
 
 
+@pytest.mark.parametrize("name", ADDITIVE)  # a forest draws features by their position
 def test_the_order_of_features_does_not_matter(name: str) -> None:
     reference, fresh = correlated(400, 4), correlated(50, 4, seed=2)
     order = [2, 0, 3, 1]
@@ -133,7 +137,7 @@ def test_a_constant_column_contributes_nothing_while_it_stays_constant(name: str
 def test_a_far_value_scores_more_than_a_usual_one(name: str) -> None:
     detector = fitted(name, correlated(400, 3))
     centre, far = np.zeros((1, 3)), np.array([[0.0, 0.0, 40.0]])
-    assert score_rows(detector, far)[0] > score_rows(detector, centre)[0] + 1
+    assert score_rows(detector, far)[0] > 1.5 * score_rows(detector, centre)[0]
 
 
 def test_a_row_without_any_value_has_a_score(name: str) -> None:
