@@ -20,7 +20,7 @@ from tidegauge.statistics_spec import Statistics, parse_statistics
 
 API_VERSION: Final = "tidegauge.io/v1alpha1"
 
-DETECTOR_NAMES: Final = ("tail", "mahalanobis")
+DETECTOR_NAMES: Final = ("tail", "mahalanobis", "isolation_forest")
 """Those that come with Tidegauge; a user's own is named "module:Class"."""
 DEFAULT_DETECTORS: Final = ("tail", "mahalanobis")
 POLICIES: Final = ("annotate", "shadow", "reject")
