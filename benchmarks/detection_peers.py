@@ -99,6 +99,7 @@ def _ledoit_wolf(fitting: Matrix) -> Callable[[Matrix], Array]:
 
 def _isolation_forest(kind: DetectorKind, trial: Trial) -> Alike:
     from sklearn.ensemble import IsolationForest
+
     from tidegauge.scoring.isolation_forest import ROWS_PER_TREE, SEED, TREES
 
     varying = trial.fitting.min(axis=0) < trial.fitting.max(axis=0)

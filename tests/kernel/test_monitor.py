@@ -158,7 +158,11 @@ def test_the_monitors_names_are_those_of_the_tables() -> None:
         ("spec.outliers.falseAlarmRate", "1%", "a number between 0 and 0.5"),
         ("spec.outliers.falseAlarmRate", False, "a number between 0 and 0.5"),
         ("spec.outliers.detectors", ["own.module:"], "a list of tail, mahalanobis, isolation_forest, module:Class"),
-        ("spec.outliers.detectors", ["own module:Class"], "a list of tail, mahalanobis, isolation_forest, module:Class"),
+        (
+            "spec.outliers.detectors",
+            ["own module:Class"],
+            "a list of tail, mahalanobis, isolation_forest, module:Class",
+        ),
         ("spec.outliers.policy", "block", "one of annotate, shadow, reject"),
         ("spec.outliers.policy", ["reject"], "one of annotate, shadow, reject"),
         ("spec.outliers.budgetMs", -1, "a number between 0 and 60000"),
