@@ -112,6 +112,9 @@ def test_the_monitors_names_are_those_of_the_tables() -> None:
     assert tuple(DRIFT_TESTS) == DECISIVE_TESTS
 
 
+DETECTOR_LIST = "a list of tail, mahalanobis, isolation_forest, module:Class"
+
+
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
@@ -147,21 +150,21 @@ def test_the_monitors_names_are_those_of_the_tables() -> None:
         ("spec.transformer.mode", "separate", "no such field here"),
         ("spec.aggregator.store", 5, "text"),
         ("spec.aggregator.executors", 2, "no such field here"),
-        ("spec.outliers.detectors", "tail", "a list of tail, mahalanobis, isolation_forest, module:Class"),
-        ("spec.outliers.detectors", [], "a list of tail, mahalanobis, isolation_forest, module:Class"),
-        ("spec.outliers.detectors", ["tail", "tail"], "a list of tail, mahalanobis, isolation_forest, module:Class"),
-        ("spec.outliers.detectors", ["forest"], "a list of tail, mahalanobis, isolation_forest, module:Class"),
-        ("spec.outliers.detectors", [{"name": "tail"}], "a list of tail, mahalanobis, isolation_forest, module:Class"),
+        ("spec.outliers.detectors", "tail", DETECTOR_LIST),
+        ("spec.outliers.detectors", [], DETECTOR_LIST),
+        ("spec.outliers.detectors", ["tail", "tail"], DETECTOR_LIST),
+        ("spec.outliers.detectors", ["forest"], DETECTOR_LIST),
+        ("spec.outliers.detectors", [{"name": "tail"}], DETECTOR_LIST),
         ("spec.outliers.falseAlarmRate", 0, "a number between 0 and 0.5"),
         ("spec.outliers.falseAlarmRate", 0.5, "a number between 0 and 0.5"),
         ("spec.outliers.falseAlarmRate", float("nan"), "a number between 0 and 0.5"),
         ("spec.outliers.falseAlarmRate", "1%", "a number between 0 and 0.5"),
         ("spec.outliers.falseAlarmRate", False, "a number between 0 and 0.5"),
-        ("spec.outliers.detectors", ["own.module:"], "a list of tail, mahalanobis, isolation_forest, module:Class"),
+        ("spec.outliers.detectors", ["own.module:"], DETECTOR_LIST),
         (
             "spec.outliers.detectors",
             ["own module:Class"],
-            "a list of tail, mahalanobis, isolation_forest, module:Class",
+            DETECTOR_LIST,
         ),
         ("spec.outliers.policy", "block", "one of annotate, shadow, reject"),
         ("spec.outliers.policy", ["reject"], "one of annotate, shadow, reject"),
