@@ -120,7 +120,7 @@ def _of_categories(
     names = list(dict.fromkeys([*specs[0].categories, *specs[1].categories]))
     shares = []
     for spec, reference in zip(specs, references, strict=True):
-        # Bins of categories: unseen, one each, a last that stays empty, missing.
+        # Bins of categories: unseen, one each, missing.
         known = dict(zip(spec.categories, reference.counts[1:].tolist(), strict=False))
         counts = [reference.counts[0], *(known.get(name, 0) for name in names), reference.counts[-1]]
         shares.append(np.array(counts) / reference.rows)

@@ -165,7 +165,7 @@ def test_baseline_v2() -> None:
     height, colour, _ = profile.references
     assert (height.missing, height.mean, height.high) == (6, 170.81645362864646, 250.0)
     assert height.counts.tolist() == [0, *[15] * 15, 9, 0, 6]
-    assert colour.edges.tolist() == [-0.5, 0.5, 1.5, 2.5][: len(colour.edges)]
+    assert colour.edges.tolist() == [-0.5, 0.5, 1.5]
     assert colour.counts.tolist() == [0, 151, 64, 25, 0]
     assert profile.prediction_schema == FeatureSchema((FeatureSpec("prediction"),))
     assert profile.predictions[0].counts.tolist() == [0, 15, 60, 104, 46, 15, 0, 0]
