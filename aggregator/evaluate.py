@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 
 from aggregator.catalogue import Catalogue
 from aggregator.windows import Closed, Late, Step, WindowKey
+from tidegauge.alerts import AlertState
+from tidegauge.alerts import step as alerted
 from tidegauge.baseline import BaselineProfile
 from tidegauge.memory import MonitorMemory, remember
 from tidegauge.monitor import ModelMonitor
@@ -17,6 +20,7 @@ from tidegauge.verdict import judge
 
 REPORT: Final = "report"
 DRIFT: Final = "drift"
+ALERT: Final = "alert"
 DEAD_LETTER: Final = "dead_letter"
 LATE: Final = "late"
 TALLY: Final = "tally"
@@ -46,8 +50,9 @@ class Memories(Protocol):
 
 def outputs_of(step: Step, monitor: str, catalogue: Catalogue, memories: Memories) -> Iterator[Output]:
     """
-    A report and a drift verdict per closed window, one account per window that rows came too late for. Each window is
-    judged by what those before it have left in the memories, so the outputs must be taken in order, to the end.
+    A report and a drift verdict per closed window, the alerts they give rise to, and one account per window that rows
+    came too late for. Each window is judged by what those before it have left in the memories, so the outputs must be
+    taken in order, to the end.
     """
     known = catalogue.monitors.get(monitor)
     for closed in step.closed:
@@ -55,12 +60,12 @@ def outputs_of(step: Step, monitor: str, catalogue: Catalogue, memories: Memorie
         if known is None or profile is None:
             yield _unjudged(monitor, closed, catalogue)
             continue
-        yield from _published(_judged(closed, known, profile, memories), known)
+        yield from _judged(closed, known, profile, memories)
     for late in step.late:
         yield _late(monitor, late, step.progress.late_records, catalogue)
 
 
-def _judged(closed: Closed, monitor: ModelMonitor, profile: BaselineProfile, memories: Memories) -> WindowReport:
+def _judged(closed: Closed, monitor: ModelMonitor, profile: BaselineProfile, memories: Memories) -> Iterator[Output]:
     key, summary = closed.key, closed.summary
     stored = memories.get(key.version, key.baseline)
     memory = MonitorMemory() if stored is None else MonitorMemory.decode(stored)
@@ -68,8 +73,11 @@ def _judged(closed: Closed, monitor: ModelMonitor, profile: BaselineProfile, mem
         monitor=monitor, profile=profile, version=key.version, window=key.window, summary=summary, memory=memory
     )
     memory = remember(memory, profile=profile, summary=summary, report=report)
-    memories.put(key.version, key.baseline, memory.encode())
-    return report
+    alerts, told = alerted(AlertState.from_document(memory.alerts), report, monitor.alerts)
+    memories.put(key.version, key.baseline, replace(memory, alerts=alerts.to_document()).encode())
+    yield from _published(report, monitor)
+    for alert in told:
+        yield Output(ALERT, monitor.kafka.topics.alerts.name, alert.id, orjson.dumps(alert.to_document()))
 
 
 def tally(reasons: Mapping[str, int]) -> Iterator[Output]:

@@ -20,7 +20,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from aggregator.catalogue import Catalogue
 from aggregator.errors import DeliveryStopped
-from aggregator.evaluate import LATE, OUTPUT_COLUMNS, REPORT, TALLY
+from aggregator.evaluate import ALERT, LATE, OUTPUT_COLUMNS, REPORT, TALLY
 from aggregator.fold import FOLDED_COLUMNS, fold
 from aggregator.source import SOURCE_COLUMNS
 from aggregator.state import WindowProcessor
@@ -34,9 +34,9 @@ LONGEST_REASON: Final = 500
 
 
 class ReportStore(Protocol):
-    """Keeps encoded WindowReports; writing one again replaces it. Raises when it cannot."""
+    """Keeps encoded WindowReports and Alerts; writing one again replaces it. Raises when it cannot."""
 
-    def write(self, reports: list[bytes]) -> None: ...
+    def write(self, reports: list[bytes], alerts: list[bytes]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,12 @@ class Delivery:
 
     def _deliver(self, outputs: DataFrame) -> None:
         # Dead letters may be many and go by Spark alone; each micro-batch that has some has a tally of them, too.
-        rows = outputs.where(outputs.kind.isin(REPORT, LATE, TALLY)).select("kind", "value").collect()
+        rows = outputs.where(outputs.kind.isin(REPORT, ALERT, LATE, TALLY)).select("kind", "value").collect()
         if rows:
             self._sinks.publish(outputs.where(outputs.topic.isNotNull()))
-            self._sinks.store.write([bytes(row.value) for row in rows if row.kind == REPORT])
+            self._sinks.store.write(
+                *([bytes(row.value) for row in rows if row.kind == kind] for kind in (REPORT, ALERT))
+            )
         for row in rows:
             self._log(row.kind, orjson.loads(bytes(row.value)))
         self._log_dead_letters()
@@ -126,6 +128,8 @@ class Delivery:
             self._dead[document["reason"]] += document["count"]
         elif kind == LATE:
             _log_account(document)
+        elif kind == ALERT:
+            _log_alert(document)
         else:
             _log_report(document)
 
@@ -148,6 +152,18 @@ def _log_report(document: dict[str, Any]) -> None:
         document["completeness"]["share"],
         document["drifted"],
         document["worst_feature"],
+    )
+
+
+def _log_alert(document: dict[str, Any]) -> None:
+    log.log(
+        logging.WARNING if document["notify"] else logging.INFO,
+        "alert status=%s about=%s severity=%s features=%d id=%s",
+        document["status"],
+        document["about"],
+        document["severity"],
+        len(document["features"]),
+        document["id"],
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from tidegauge.alerts_spec import AlertPolicy, parse_alerts
 from tidegauge.errors import InvalidMonitor
 from tidegauge.extensions import is_extension
 from tidegauge.sections import Section, duration_ms
@@ -150,6 +151,7 @@ class ModelMonitor:
     windows: Windows = field(default_factory=Windows)
     drift: Drift = field(default_factory=Drift)
     statistics: Statistics = field(default_factory=Statistics)
+    alerts: AlertPolicy = field(default_factory=AlertPolicy)
 
 
 def parse_monitor(document: object) -> ModelMonitor:
@@ -176,6 +178,7 @@ def parse_monitor(document: object) -> ModelMonitor:
         windows=_windows(spec.section("windows", {})),
         drift=_drift(spec.section("drift", {})),
         statistics=parse_statistics(spec.section("statistics", {})),
+        alerts=parse_alerts(spec.section("alerts", {})),
     )
 
 
@@ -191,6 +194,7 @@ _SPEC_FIELDS: Final = (
     "windows",
     "drift",
     "statistics",
+    "alerts",
 )
 
 

@@ -55,6 +55,21 @@ FEATURES: Final = sa.Table(
     sa.Column("tests", sa.Text, nullable=False),
 )
 
+ALERTS: Final = sa.Table(
+    "alerts",
+    METADATA,
+    sa.Column("id", sa.String(600), primary_key=True),
+    sa.Column("monitor", sa.String(253), nullable=False, index=True),
+    sa.Column("version", sa.String(200), nullable=False),
+    sa.Column("baseline", sa.String(64), nullable=False),
+    sa.Column("about", sa.String(16), nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("severity", sa.String(16), nullable=False),
+    sa.Column("start_ms", sa.BigInteger, nullable=False),
+    sa.Column("last_ms", sa.BigInteger, nullable=False, index=True),
+    sa.Column("document", sa.Text, nullable=False),
+)
+
 _INSERT: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -86,14 +101,16 @@ class SqlStore:
             raise StartError(f"store {shown}: cannot be opened: {reason}") from error
         return cls(engine)
 
-    def write(self, reports: Iterable[bytes]) -> None:
-        """reports: encoded WindowReports. Writing a report again replaces its rows."""
+    def write(self, reports: Iterable[bytes], alerts: Iterable[bytes] = ()) -> None:
+        """Encoded WindowReports and Alerts. Writing one again replaces its rows; of an incident the latest is kept."""
         documents = [orjson.loads(report) for report in reports]
-        if not documents:
+        incidents = {alert["id"]: alert for alert in map(orjson.loads, alerts)}
+        if not documents and not incidents:
             return
         with self._engine.begin() as connection:
             self._upsert(connection, REPORTS, [_report_row(document) for document in documents])
             self._upsert(connection, FEATURES, [row for document in documents for row in _feature_rows(document)])
+            self._upsert(connection, ALERTS, [_alert_row(alert) for alert in incidents.values()])
 
     def close(self) -> None:
         self._engine.dispose()
@@ -144,6 +161,11 @@ def _report_row(document: Mapping[str, Any]) -> dict[str, Any]:
         "share": document["completeness"]["share"],
         "document": orjson.dumps(document).decode(),
     }
+
+
+def _alert_row(document: Mapping[str, Any]) -> dict[str, Any]:
+    columns = (column.name for column in ALERTS.columns if column.name != "document")
+    return {name: document[name] for name in columns} | {"document": orjson.dumps(document).decode()}
 
 
 def _feature_rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:

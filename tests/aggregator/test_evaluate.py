@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from aggregator.evaluate import DRIFT, LATE, REPORT, Output, outputs_of, tally
+from aggregator.evaluate import ALERT, DRIFT, LATE, REPORT, Output, outputs_of, tally
 from aggregator.windows import Closed, Late, Progress, Step
 from tests.aggregator.doors import catalogue, profile, traffic, window_key
 from tests.support.schemas import validate
@@ -95,3 +95,17 @@ def test_windows_are_judged_by_what_those_before_them_have_left() -> None:
     verdicts = [orjson.loads(output.value)["verdict"] for output in at_once if output.kind == REPORT]
     assert verdicts[:6] == ["learning"] * 6
     assert "learning" not in verdicts[6:]
+
+
+def test_alerts_go_to_their_topic_once_and_are_kept_in_the_memory() -> None:
+    """Windows of three rows cannot be judged: after so many of them that is an alert."""
+    few = summarise([m for m in traffic(1) if isinstance(m, InferenceRecord)][:3], [], profile())
+    closed = tuple(Closed(window_key(5_000 * number), few) for number in range(45))
+    memories = KeptMemories()
+    given = [one for one in outputs_of(Step(Progress(), closed), "doors", catalogue(), memories) if one.kind == ALERT]
+    (alert,) = given
+    document = orjson.loads(alert.value)
+    assert (alert.topic, alert.key, document["about"]) == ("tidegauge.alerts", document["id"], "blind")
+    validate("alert.v1", document)
+    again = outputs_of(Step(Progress(), closed[-3:]), "doors", catalogue(), memories)
+    assert [one for one in again if one.kind == ALERT] == []

@@ -27,6 +27,7 @@ NAMES = sorted(path.stem for path in SCHEMAS.glob("*.json"))
 
 def test_every_contract_has_a_schema() -> None:
     assert NAMES == [
+        "alert.v1",
         "baseline-profile.v1",
         "baseline-profile.v2",
         "heartbeat.v1",

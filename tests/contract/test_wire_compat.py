@@ -11,6 +11,7 @@ import yaml
 
 from tests.support.examples import make_record, monitor_document
 from tests.support.schemas import DATA, validate
+from tidegauge.alerts_spec import AlertPolicy
 from tidegauge.baseline import BaselineProfile
 from tidegauge.errors import InvalidBaseline, InvalidSummary
 from tidegauge.features import FeatureSchema, FeatureSpec, coerce_rows
@@ -366,4 +367,5 @@ def test_full_monitor_v1alpha1() -> None:
             {"location": 1.0, "psi": 0.2},
         ),
         statistics=Statistics((50.0, 99.9), False, {"height": (150.0, 180.5)}, 3),
+        alerts=AlertPolicy(3, 4, 20, 1_800_000, 0.9),
     )

@@ -193,7 +193,10 @@ DETECTOR_LIST = "a list of tail, mahalanobis, isolation_forest, module:Class"
         ("spec.drift.minimumEffect.psi", 0.2, "no such field here; known: jensen_shannon, location"),
         ("spec.drift.thresholds.vibes", 1, "no such field here"),
         ("spec.drift.thresholds.psi", 0, "a number between 0 and inf"),
-        ("spec.alerts", {}, "no such field here"),
+        ("spec.alerts.webhooks", [], "no such field here"),
+        ("spec.alerts.consecutiveWindows", 0, "a whole number, at least 1"),
+        ("spec.alerts.reopenWithin", "soon", "a duration"),
+        ("spec.alerts.minimumCompleteness", 2, "a number between 0 and 1"),
     ],
 )
 def test_a_rejection_names_the_field_and_what_was_expected(path: str, value: object, expected: str) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql
 from aggregator.errors import StartError
 from aggregator.sinks.sql import REPORTS, SqlStore, upsert
 from tests.aggregator.doors import catalogue, profile, traffic, window_key
+from tests.support.schemas import DATA
 from tidegauge.records import Heartbeat, InferenceRecord
 from tidegauge.summaries.window_summary import summarise
 from tidegauge.verdict import judge
@@ -115,3 +116,14 @@ def test_postgresql_gets_an_upsert_by_the_reports_key() -> None:
     assert (
         "ON CONFLICT (monitor, version, baseline, window_start_ms, window_duration_ms, revision) DO UPDATE" in statement
     )
+
+
+def test_of_an_incident_the_latest_alert_is_kept(store: SqlStore, path: Path) -> None:
+    firing = orjson.loads((DATA / "alerts" / "alert-v1.json").read_bytes())
+    resolved = firing | {"status": "resolved", "last_ms": 40_000}
+    other = firing | {"id": "doors/1/ffffffffffff/drift/50000"}
+    store.write([], [orjson.dumps(firing)])
+    store.write([], map(orjson.dumps, [firing, resolved, other]))
+    rows = query(path, "SELECT id, status, last_ms, document FROM alerts ORDER BY id")
+    assert [row[:3] for row in rows] == [(firing["id"], "resolved", 40_000), (other["id"], "firing", 20_000)]
+    assert orjson.loads(rows[0][3]) == resolved
