@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cli import baseline, demo
+from cli import baseline, demo, judge
 from tidegauge.errors import TidegaugeError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.add_typer(baseline.app, name="baseline")
 app.command("demo")(demo.demo)
+app.command("judge")(judge.judge)
 
 
 def main() -> None:

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from tidegauge.baseline import BaselineProfile
     from tidegauge.concerns import concerns
+    from tidegauge.notebook import Policy, judge
     from tidegauge.scoring.scorer import Scorer
 
-__all__ = ["BaselineProfile", "Scorer", "concerns"]
+__all__ = ["BaselineProfile", "Policy", "Scorer", "concerns", "judge"]
 
 _HOMES: Final = {
     "BaselineProfile": "tidegauge.baseline",
+    "Policy": "tidegauge.notebook",
     "Scorer": "tidegauge.scoring.scorer",
     "concerns": "tidegauge.concerns",
+    "judge": "tidegauge.notebook",
 }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 
+from tidegauge.baseline import BaselineProfile
 from tidegauge.budget import Spending
 from tidegauge.causes.cause import Cause
 from tidegauge.drift.results import DriftResult, Measured
@@ -71,6 +72,8 @@ class WindowReport:
     """Of the window as a whole, as tidegauge.statistics has them."""
     causes: tuple[Cause, ...] = ()
     """What has changed and how, the largest change first."""
+    profile: BaselineProfile | None = field(default=None, repr=False, compare=False)
+    """What the window was compared with, for pictures; no part of the document."""
 
     @cached_property
     def key(self) -> str:
@@ -138,6 +141,20 @@ class WindowReport:
             "causes": [cause.to_document() for cause in self.causes],
             "features": [_feature_to_document(feature) for feature in self.features],
         }
+
+    def __str__(self) -> str:
+        from tidegauge.report_text import text_of  # noqa: PLC0415 - it needs this module
+
+        return text_of(self)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def to_html(self) -> str:
+        """A page of its own: nothing to fetch, no script, light and dark."""
+        from tidegauge.report_page import page_of  # noqa: PLC0415 - it needs this module
+
+        return page_of(self)
 
     def encode(self) -> bytes:
         return orjson.dumps(self.to_document())

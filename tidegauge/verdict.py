@@ -52,6 +52,7 @@ def judge(
         spending=_spending(budget, memory, rows=float(subjects[0].window.sum())),
         statistics=window_statistics(monitor, profile, summary),
         causes=causes_of(profile, summary, features),
+        profile=profile,
     )
 
 

@@ -1,0 +1,53 @@
+"""A window's report as plain text, for terminals and logs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tidegauge.drift.results import Measured
+from tidegauge.report import FeatureReport, WindowReport
+
+HEADINGS: Final = {
+    "drift": "drift",
+    "no_drift": "no drift",
+    "learning": "learning: how traffic varies is not known yet",
+    "unknown": "unknown: nothing could be tested",
+}
+
+COLUMNS: Final = ("feature", "drift", "p-value", "nats", "location", "missing", "what changed")
+
+
+def text_of(report: WindowReport) -> str:
+    head = (
+        f"{report.monitor} version {report.version}: {HEADINGS[report.verdict]}"
+        f" ({len(report.drifted_features)} of {len(report.features)} features)"
+    )
+    rows = [COLUMNS, *(row_of(report, feature) for feature in ordered(report))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    others = [cause.sentence for cause in report.causes if cause.other]
+    return "\n".join([head, "", *table, *(["", *others] if others else [])])
+
+
+def ordered(report: WindowReport) -> list[FeatureReport]:
+    """Drifted ones first, the least probable first."""
+    return sorted(report.features, key=lambda feature: (not feature.drifted, feature.log_p_value))
+
+
+def row_of(report: WindowReport, feature: FeatureReport) -> tuple[str, ...]:
+    sentences = [cause.sentence for cause in report.causes if cause.feature == feature.name and not cause.other]
+    deciding = [r for r in feature.tests.values() if isinstance(r, Measured) and r.threshold is not None]
+    return (
+        feature.name,
+        "yes" if feature.drifted else "no" if deciding else "?",
+        f"{min(result.p_value for result in deciding):.2g}" if deciding else "",
+        _effect(feature, "jensen_shannon"),
+        _effect(feature, "location"),
+        str(feature.statistics.get("missing", "")),
+        "; ".join(sentences),
+    )
+
+
+def _effect(feature: FeatureReport, test: str) -> str:
+    result = feature.tests.get(test)
+    return f"{result.effect:.3g}" if isinstance(result, Measured) else ""
