@@ -81,7 +81,7 @@ def _synthetic(seed: int) -> tuple[Matrix, Matrix, Matrix]:
 
 def _drawn(rng: Generator, rows: int, mixing: Matrix) -> Matrix:
     matrix = rng.standard_t(5, size=(rows, FEATURES)) @ mixing
-    matrix[:, 0] = np.exp(0.3 * matrix[:, 0])
+    matrix[:, 0] = np.exp(0.1 * matrix[:, 0])
     matrix[:, 1] = np.rint(matrix[:, 1])
     return matrix
 
