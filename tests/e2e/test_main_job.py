@@ -33,7 +33,8 @@ pytestmark = pytest.mark.e2e
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "schemas"
 WINDOW_S, WATERMARK_S = 3, 1
-SCHEDULE = Schedule(traffic_s=18, drift_after_s=9, rate=120)
+# Six windows to learn from how windows vary, two to raise no alarm in, and three with the drift.
+SCHEDULE = Schedule(traffic_s=33, drift_after_s=24, rate=240)
 WINDOWS = SCHEDULE.traffic_s // WINDOW_S
 MODEL = "shuttle"
 OUTLIER = [120.0, 3000.0, 30.0, -2000.0, 300.0, 9000.0, -40.0, 200.0, 250.0]
