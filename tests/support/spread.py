@@ -36,7 +36,8 @@ class Spread:
 
 
 def _ranges(columns: Array) -> Array:
-    present = np.nan_to_num(columns)
+    # Bounded: the difference of the two largest doubles is infinite.
+    present = np.clip(np.nan_to_num(columns), -1e150, 1e150)
     return np.asarray(present.max(axis=0) - present.min(axis=0))
 
 
