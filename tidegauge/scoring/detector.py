@@ -24,6 +24,18 @@ ReasonsOfRows: TypeAlias = Callable[[NDArray[np.intp]], Array]
 """Gives the contributions at positions of rows, (features, positions); called before the detector's next call."""
 
 
+class ReadyReasons:
+    """Contributions that came with the scores, (features, rows), as reasons: who asks may take them all as they are."""
+
+    __slots__ = ("contributions",)
+
+    def __init__(self, contributions: Array) -> None:
+        self.contributions = contributions
+
+    def __call__(self, rows: NDArray[np.intp]) -> Array:
+        return self.contributions.take(rows, axis=1)
+
+
 class Detector(Protocol):
     """
     Fitted on reference rows. The larger a score, the less like the reference; contributions say which features drive it

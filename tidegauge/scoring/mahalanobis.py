@@ -27,6 +27,7 @@ from tidegauge.rounding import significant, significant_beside
 from tidegauge.scoring.detector import (
     Array,
     Missing,
+    ReadyReasons,
     ReasonsOfRow,
     ReasonsOfRows,
     scores_of,
@@ -55,11 +56,6 @@ BLOCK_ROWS: Final = 1 << 14
 FARTHEST: Final = 1e100
 """Standard deviations beyond which a value counts as this far, so that no square overflows."""
 
-_QUIETLY: Final = np.errstate(over="ignore", invalid="ignore")
-
-WILD: Final = 1e150
-"""Squared distances from here on, and overflows, are computed again with bounded deviations."""
-
 
 class MahalanobisDetector:
     """See tidegauge.scoring.detector. Contributions are squared distances, a score is their sum."""
@@ -74,6 +70,7 @@ class MahalanobisDetector:
         self._whitening = np.zeros((len(schema), len(schema)))
         self._whitening[np.ix_(used, used)] = _inverse_root(covariance) / scale[used][:, None]
         self._limit = np.minimum(np.where(scale > 0, scale, 1.0), 1e100) * FARTHEST
+        self._smallest_limit = self._limit.min()
 
     @classmethod
     def fit(cls, matrix: Array, schema: FeatureSchema, *, trimmed_share: float = TRIMMED_SHARE) -> MahalanobisDetector:
@@ -96,38 +93,25 @@ class MahalanobisDetector:
     # einsum and not `@`: it adds feature after feature, while BLAS sums a single row in another order than many, and a
     # row's score must not depend on its company.
 
-    @_QUIETLY
     def score_row(self, row: Array, missing: Missing) -> tuple[float, ReasonsOfRow]:
-        deviations = row - self._mean
-        if missing is not None:
-            deviations[missing] = 0.0
-        contributions = self._contributions_of_row(deviations)
-        score = sum_of_row(contributions)
-        if not score < WILD:
-            contributions = self._contributions_of_row(_bounded(deviations, self._limit))
-            score = sum_of_row(contributions)
-        return score, lambda: contributions
-
-    @_QUIETLY
-    def scores(self, columns: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
-        deviations = columns - self._mean[:, None]
-        if missing is not None:
-            deviations[missing] = 0.0
-        contributions = self._contributions(deviations)
-        scores = sum_of_rows(contributions)
-        wild = () if scores.dot(scores) < WILD else np.flatnonzero(~(scores < WILD))
-        for row in wild:
-            contributions[:, row] = self._contributions_of_row(_bounded(deviations[:, row], self._limit))
-            scores[row] = sum_of_row(contributions[:, row])
-        return scores, lambda rows: contributions.take(rows, axis=1)
-
-    def _contributions_of_row(self, deviations: Array) -> Array:
+        deviations = self._bounded(row - self._mean, self._limit, missing)
         whitened = np.einsum("j,jk->k", deviations, self._whitening)
-        return np.asarray(whitened * whitened)
+        contributions = whitened * whitened
+        return sum_of_row(contributions), lambda: contributions
 
-    def _contributions(self, deviations: Array) -> Array:
+    def scores(self, columns: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
+        deviations = self._bounded(columns - self._mean[:, None], self._limit[:, None], missing)
         whitened = np.einsum("jn,jk->nk", deviations, self._whitening)
-        return np.ascontiguousarray((whitened * whitened).T)
+        contributions = np.ascontiguousarray((whitened * whitened).T)
+        return sum_of_rows(contributions), ReadyReasons(contributions)
+
+    def _bounded(self, deviations: Array, limit: Array, missing: Missing) -> Array:
+        """In place: 0 where there is no value, and at most `limit` to either side."""
+        if missing is not None:
+            deviations[missing] = 0.0
+        if np.maximum.reduce(np.abs(deviations), axis=None, initial=0.0) > self._smallest_limit:
+            np.clip(deviations, -limit, limit, out=deviations)
+        return deviations
 
     @property
     def correlation(self) -> Array:
@@ -165,10 +149,6 @@ def _covariance(document: object, features: int) -> Array:
     covariance = np.zeros((features, features))
     covariance[np.tril_indices(features)] = unpack(document, np.float64)
     return covariance + np.tril(covariance, -1).T
-
-
-def _bounded(deviations: Array, limit: Array) -> Array:
-    return np.asarray(np.clip(deviations, -limit, limit))
 
 
 def _moments(matrix: Array, numeric: NDArray[np.bool_]) -> dict[str, Array]:

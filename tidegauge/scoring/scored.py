@@ -16,9 +16,11 @@ FEW_ROWS: Final = 24
 """Up to here sorting all features is faster than looking for the largest, three times."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ScoredRow:
     """
+    Not frozen, nor is ScoredRows, since that would take longer than many a step of scoring; nobody changes one.
+
     scores: by detector and "combined", larger = less like the baseline. p_values: the same keys, in (0, 1]. outlier:
     combined p-value <= the false-alarm rate. top: up to TOP_FEATURES pairs (feature, contribution) of the detector that
     is most surprised, largest first, in that detector's units.
@@ -30,7 +32,7 @@ class ScoredRow:
     top: list[tuple[str, float]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ScoredRows:
     """
     The same for many rows, as arrays. scores, p_values: {name: float64 (rows,)}. outlier: bool (rows,). top_features:
@@ -72,16 +74,17 @@ def top_of_row(contributions: Array, features: tuple[str, ...]) -> list[tuple[st
 
 
 def top_of_rows(contributions: Array) -> tuple[NDArray[np.intp], Array]:
-    """contributions: (features, rows), overwritten. Features and values, (k, rows); of equals, the first feature."""
+    """contributions: (features, rows). Features and values, (k, rows); of equals, the first feature."""
     rows = np.arange(contributions.shape[1])
     if len(rows) <= FEW_ROWS:
         order = (-contributions).argsort(axis=0, kind="stable")[:TOP_FEATURES]
         return order, contributions[order, rows]
+    remaining = contributions.copy()
     kept = min(TOP_FEATURES, len(contributions))
     features = np.empty((kept, len(rows)), dtype=np.intp)
     values = np.empty((kept, len(rows)))
     for rank in range(kept):
-        features[rank] = contributions.argmax(axis=0)
-        values[rank] = contributions[features[rank], rows]
-        contributions[features[rank], rows] = -1.0
+        features[rank] = remaining.argmax(axis=0)
+        values[rank] = remaining[features[rank], rows]
+        remaining[features[rank], rows] = -1.0
     return features, values

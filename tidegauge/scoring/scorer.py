@@ -17,7 +17,7 @@ from tidegauge.baseline import BaselineProfile
 from tidegauge.errors import BaselineMismatch
 from tidegauge.features import Matrix, coerce_rows
 from tidegauge.scoring.calibration import Calibration, Status, Surprise
-from tidegauge.scoring.detector import Array, Detector, Missing, ReasonsOfRows
+from tidegauge.scoring.detector import Array, Detector, Missing, ReadyReasons, ReasonsOfRows
 from tidegauge.scoring.fitted import COMBINED
 from tidegauge.scoring.scored import ScoredRow, ScoredRows, top_of_row, top_of_rows
 
@@ -111,9 +111,8 @@ class Scorer:
         if len(matrix) == 1:
             return ScoredRows.of_one(self.score_row(matrix[0].tolist()), self._features)
         columns = np.ascontiguousarray(matrix.T)
-        flat = columns.ravel()
-        # A scalar product is NaN if any value is, and a fraction of the price of looking for one.
-        missing = np.isnan(columns) if math.isnan(flat.dot(flat)) else None
+        gaps = np.isnan(columns)
+        missing = gaps if np.count_nonzero(gaps) else None
         scored = self._score_few if len(matrix) <= FEW_ROWS else self._score_many
         return scored(columns, missing)
 
@@ -166,9 +165,14 @@ class Scorer:
 
 def _driving_contributions(driving: NDArray[np.intp], reasons_of: list[ReasonsOfRows]) -> Array:
     """(features, rows): each row's by the detector that drives it."""
-    contributions = reasons_of[0](np.arange(len(driving)))
-    for position, reasons in enumerate(reasons_of[1:], start=1):
-        rows = np.flatnonzero(driving == position)
-        if len(rows):
+    first, *others = reasons_of
+    contributions = first.contributions if isinstance(first, ReadyReasons) else first(np.arange(len(driving)))
+    for position, reasons in enumerate(others, start=1):
+        driven = driving == position
+        if isinstance(reasons, ReadyReasons):
+            contributions = np.where(driven, reasons.contributions, contributions)
+        elif driven.any():
+            rows = np.flatnonzero(driven)
+            contributions = contributions.copy()
             contributions[:, rows] = reasons(rows)
     return contributions

@@ -24,7 +24,15 @@ from numpy.typing import NDArray
 from tidegauge.errors import InvalidBaseline
 from tidegauge.features import FeatureSchema, FeatureSpec
 from tidegauge.packing import pack, unpack
-from tidegauge.scoring.detector import Array, Missing, ReasonsOfRow, ReasonsOfRows, sum_of_row, sum_of_rows
+from tidegauge.scoring.detector import (
+    Array,
+    Missing,
+    ReadyReasons,
+    ReasonsOfRow,
+    ReasonsOfRows,
+    sum_of_row,
+    sum_of_rows,
+)
 
 KNOTS: Final = 188
 """
@@ -128,7 +136,7 @@ class TailDetector:
         contributions = self._table.take(cells)
         if missing is not None:
             contributions = np.where(missing, self._missing[:, None], contributions)
-        return sum_of_rows(contributions), lambda rows: contributions.take(rows, axis=1)
+        return sum_of_rows(contributions), ReadyReasons(contributions)
 
     def _cells_of_few(self, columns: Array) -> NDArray[np.intp]:
         """Counts the smaller knots in two steps: among the last of each block, then in the block, all compared."""
