@@ -3,11 +3,10 @@ Outlier score from each feature's empirical tail probabilities.
 
 A feature contributes -log of the probability of a value at least as extreme, in the form of COPOD (Li et al. 2020,
 "COPOD: Copula-Based Outlier Detection", eq. 9): the larger of the tail on the side of the skew and the mean of both
-tails; a row's score is the sum (ECOD: Li et al. 2022, IEEE TKDE, eq. 6). The skew is that of the reference with the
-value added, so a value far out on the other side turns it: either end of an almost symmetric feature may hold outliers.
-Both tails count ties, P(X <= x) and P(X >= x), each with one added to count and total, so a value beyond the sample has
-a finite score. A category contributes by its rarity: the probability of a category no more frequent. A missing value
-contributes by how rare missing values are.
+tails; a row's score is the sum (ECOD: Li et al. 2022, IEEE TKDE, eq. 6). Both tails count ties, P(X <= x) and
+P(X >= x), each with one added to count and total, so a value beyond the sample has a finite score. A category
+contributes by its rarity: the probability of a category no more frequent. A missing value contributes by how rare
+missing values are.
 
 Each row is scored against the reference alone, never against the rows beside it.
 """
@@ -53,8 +52,7 @@ class TailReference:
     One feature's reference distribution at its knots.
 
     knots: strictly increasing values. below[i], at_most[i]: how many reference values are < and <= knots[i].
-    rows: reference rows; missing: how many of them lack the value. turn: values below it leave the skew to the
-    left, the others to the right; one of the knots, unless there is no other.
+    rows: reference rows; missing: how many of them lack the value. skew: sign of the third central moment.
     """
 
     knots: Array
@@ -62,7 +60,7 @@ class TailReference:
     at_most: Array
     rows: int
     missing: int
-    turn: float
+    skew: float
 
     @property
     def present(self) -> int:
@@ -182,7 +180,7 @@ class TailDetector:
             "ties": pack(np.concatenate([r.at_most - r.below for r in every]).astype(np.int64)),
             "rows": [r.rows for r in every],
             "missing": [r.missing for r in every],
-            "turn": [r.turn for r in every],
+            "skew": [r.skew for r in every],
         }
 
     @classmethod
@@ -204,7 +202,7 @@ def _references(document: Any) -> list[TailReference]:
     if not len(ends) or not len(knots) == len(below) == len(ties) == ends[-1]:
         raise ValueError("sizes and knots do not fit")
     parts = [np.split(values, ends[:-1]) for values in (knots, below, ties)]
-    scalars = [document[name] for name in ("rows", "missing", "turn")]
+    scalars = [document[name] for name in ("rows", "missing", "skew")]
     return [
         TailReference(
             knots=values,
@@ -212,9 +210,9 @@ def _references(document: Any) -> list[TailReference]:
             at_most=(np.cumsum(steps) + tied).astype(np.float64),
             rows=int(rows),
             missing=int(missing),
-            turn=float(turn),
+            skew=float(skew),
         )
-        for values, steps, tied, rows, missing, turn in zip(*parts, *scalars, strict=True)
+        for values, steps, tied, rows, missing, skew in zip(*parts, *scalars, strict=True)
     ]
 
 
@@ -226,7 +224,7 @@ def _references_of_version_1(document: Any) -> list[TailReference]:
             at_most=np.array(f["at_most"], dtype=np.float64),
             rows=int(f["rows"]),
             missing=int(f["missing"]),
-            turn=np.inf if f["skew"] < 0 else -np.inf,  # there, a side held for all values
+            skew=float(f["skew"]),
         )
         for f in document["features"]
     ]
@@ -234,27 +232,15 @@ def _references_of_version_1(document: Any) -> list[TailReference]:
 
 def _reference(feature: FeatureSpec, column: Array) -> TailReference:
     values = np.sort(column[~np.isnan(column)])
-    knots, turn = np.arange(len(feature.categories), dtype=np.float64), 0.0
-    if feature.kind != "categorical":
-        knots, turn = _knots(values), _turn(values)
-    if len(knots) > 1 and feature.kind != "categorical":
-        knots = np.union1d(knots, turn)
+    knots = np.arange(len(feature.categories), dtype=np.float64) if feature.kind == "categorical" else _knots(values)
     return TailReference(
         knots=knots,
         below=np.searchsorted(values, knots, side="left").astype(np.float64),
         at_most=np.searchsorted(values, knots, side="right").astype(np.float64),
         rows=len(column),
         missing=len(column) - len(values),
-        turn=turn,
+        skew=float(np.sign(((values - values.mean()) ** 3).sum())) if len(values) else 0.0,
     )
-
-
-def _turn(values: Array) -> float:
-    """Where a value is as far on one side as to undo, by its own cube, the skew that the reference has to the other."""
-    if not len(values):
-        return 0.0
-    mean = values.mean()
-    return float(mean - np.cbrt(((values - mean) ** 3).sum()))
 
 
 def _knots(ordered: Array) -> Array:
@@ -285,17 +271,8 @@ def _cells(feature: FeatureSpec, reference: TailReference) -> Array:
     low, high = _surprise(left, reference.present), _surprise(right, reference.present)
     if len(reference.knots) == 1:
         return np.asarray(np.maximum(low, high))  # a constant has no skew: its own value adds 0, any other the most
-    skewed = np.where(_is_below_turn(reference), low, high)
+    skewed = low if reference.skew < 0 else high
     return np.asarray(np.maximum(skewed, (low + high) / 2))
-
-
-def _is_below_turn(reference: TailReference) -> NDArray[np.bool_]:
-    """Per cell; the turn is a knot, so no cell lies on both sides of it."""
-    largest, knots = np.finfo(np.float64).max, reference.knots
-    middles = np.empty(2 * len(knots) + 1)
-    middles[0], middles[1::2], middles[-1] = -largest, knots, largest
-    middles[2:-1:2] = knots[:-1] / 2 + knots[1:] / 2
-    return np.asarray(middles < reference.turn)
 
 
 def _tail_counts(reference: TailReference) -> tuple[Array, Array]:
