@@ -215,7 +215,9 @@ def test_bytes_that_are_no_profile_are_refused(data: bytes, message: str) -> Non
         pytest.param(lambda d: d["held_out"].pop("+".join(DETECTORS)), "not every one of", id="no-combination"),
         pytest.param(lambda d: d["held_out"]["tail"].pop("n"), "calibration: KeyError", id="no-n"),
         pytest.param(lambda d: d["held_out"]["tail"].update(values=[]), "calibration", id="no-held-out-scores"),
-        pytest.param(lambda d: d.update(combination="product"), "this version has euclidean", id="other-combination"),
+        pytest.param(
+            lambda d: d.update(combination="product"), "this version has fourth_power_norm", id="other-combination"
+        ),
         pytest.param(lambda d: d["surprises"]["tail"].pop("scores"), "calibration: KeyError", id="no-scores"),
         pytest.param(
             lambda d: d["surprises"]["tail"].update(scores=[1.0, 2.0]), "calibration", id="scores-without-surprise"

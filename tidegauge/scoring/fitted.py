@@ -38,7 +38,7 @@ FOLDS: Final = 10
 MOST_IN_SETS: Final = 4
 """Up to as many detectors every set of them is calibrated; of more, each alone and all together."""
 
-NORM: Final = "euclidean"
+NORM: Final = "fourth_power_norm"
 
 BLOCK_ROWS: Final = 1 << 16
 """Scored at a time while fitting, so that memory does not grow with the rows."""
