@@ -133,7 +133,7 @@ class Scorer:
         scores[COMBINED] = np.array(combined)
         columns_of_p.append(list(map(self._combined.p_value, combined)))
         p_values = dict(zip((*scores,), np.array(columns_of_p), strict=True))
-        return self._with_reasons(scores, p_values, np.array(_most_surprised(by_detector)), reasons_of)
+        return self._with_reasons(scores, p_values, np.array([row.index(max(row)) for row in by_row]), reasons_of)
 
     def _score_many(self, columns: Array, missing: Missing) -> ScoredRows:
         scores: dict[str, Array] = {}
@@ -161,15 +161,6 @@ class Scorer:
         features, values = top_of_rows(_driving_contributions(driving, reasons_of))
         outlier = p_values[COMBINED] <= self.false_alarm_rate
         return ScoredRows(scores, p_values, outlier, features.T, values.T, self._features)
-
-
-def _most_surprised(by_detector: list[list[float]]) -> list[int]:
-    """Per row the position of the detector with the largest surprise; of equals, the first."""
-    most, driving = by_detector[0], [0] * len(by_detector[0])
-    for position, surprises in enumerate(by_detector[1:], start=1):
-        driving = [position if own > m else d for own, m, d in zip(surprises, most, driving, strict=True)]
-        most = list(map(max, most, surprises))
-    return driving
 
 
 def _driving_contributions(driving: NDArray[np.intp], reasons_of: list[ReasonsOfRows]) -> Array:
