@@ -6,7 +6,7 @@ Added to the answer of a predict or infer request, beside x-request-id:
     x-outlier                   1 for an outlier, 0 for none, per row, comma separated: "0,1,0"; "unknown" where the
                                 request could not be scored
     x-outlier-p-value           per row, in (0, 1]: how usual such a row is, all detectors taken together
-    x-outlier-score-DETECTOR    per row, larger = less like the baseline
+    x-outlier-score-DETECTOR    per row, larger = less like the baseline; DETECTOR is also "combined"
     x-outlier-top               of the row with the smallest p-value, what drives its score: "name=contribution,..."
                                 largest first; names percent-encoded
     x-outlier-baseline          the first 12 hexadecimal digits of the baseline's content id
