@@ -12,33 +12,28 @@ import socket
 import ssl
 import sys
 import warnings
-from typing import Any, Final
-from uuid import uuid4
+from typing import Any
 
 import uvicorn
 from prometheus_client import REGISTRY
 from uvicorn.supervisors import Multiprocess
 
-from tidegauge.scoring.scorer import Scorer
-from transformer.app import App, Monitoring, Serving
+from transformer.app import App, Serving
+from transformer.arguments import InvalidSettings
 from transformer.backlog import CLOSE_S
-from transformer.capture import EventClock, Ledger
-from transformer.enrich import Identity
-from transformer.metrics import Metrics, register
-from transformer.publisher import InvalidKafka, Publisher
-from transformer.recorder import Recorder
-from transformer.scoring import BatchScorer
-from transformer.settings import GRACE_S, REQUESTS_GRACE_S, InvalidSettings, Settings, read_settings
+from transformer.capture import EventClock
+from transformer.listening import BACKLOG, listen
+from transformer.metrics import register
+from transformer.monitoring import check_kafka, open_monitoring
+from transformer.settings import GRACE_S, REQUESTS_GRACE_S, Settings, read_settings
 from transformer.upstream import Upstream
-
-BACKLOG: Final = 2048
 
 
 def main() -> int:
     try:
         settings = read_settings(sys.argv[1:])
-        _check_kafka(settings)
-        listener = _listen(settings.http_port)
+        check_kafka(settings.monitor)
+        listener = listen(settings.http_port)
     except InvalidSettings as error:
         print(f"transformer: {error}", file=sys.stderr)
         return 2
@@ -94,7 +89,7 @@ def _open_serving(settings: Settings) -> Serving:
         timeout_s=settings.predictor_timeout_s,
         tls=ssl.create_default_context() if settings.predictor_tls else None,
     )
-    monitoring = None if settings.monitor.suspend else _monitoring(settings)
+    monitoring = None if settings.monitor.suspend else open_monitoring(settings.monitor, settings.profile, EventClock())
 
     async def close() -> None:
         upstream.close()
@@ -103,80 +98,6 @@ def _open_serving(settings: Settings) -> Serving:
             await monitoring.recorder.close(GRACE_S - REQUESTS_GRACE_S - CLOSE_S)
 
     return Serving(upstream, monitoring, close)
-
-
-def _monitoring(settings: Settings) -> Monitoring:
-    monitor, profile = settings.monitor, settings.profile
-    clock = EventClock()
-    ledger = Ledger(clock.now_ms())
-    topics = monitor.kafka.topics
-    publisher = Publisher(
-        monitor.kafka.bootstrap_servers,
-        inference_topic=topics.inference.name,
-        outliers_topic=topics.outliers.name,
-        on_acknowledged=ledger.acknowledge,
-        on_dropped=ledger.drop,
-    )
-    metrics = Metrics(ledger.account, lambda: publisher.waiting)
-    recorder = Recorder(
-        identity=_identity(settings),
-        schema=profile.schema,
-        clock=clock,
-        ledger=ledger,
-        destination=publisher,
-        metrics=metrics,
-    )
-    outliers = monitor.outliers
-    scorer = BatchScorer(
-        Scorer(profile, detectors=outliers.detectors, false_alarm_rate=outliers.false_alarm_rate),
-        profile.schema,
-        asyncio.get_running_loop().call_soon,
-        budget_s=outliers.budget_ms / 1000,
-    )
-    recorder.start()
-    return Monitoring(recorder, scorer, metrics, profile.content_id[:12].encode(), outliers.policy)
-
-
-def _identity(settings: Settings) -> Identity:
-    monitor = settings.monitor
-    return Identity(
-        monitor=monitor.name,
-        model=monitor.model.name,
-        version=monitor.model.version,
-        namespace=monitor.namespace,
-        replica=os.environ.get("HOSTNAME") or socket.gethostname(),
-        incarnation=uuid4().hex,
-        baseline=settings.profile.content_id,
-    )
-
-
-def _check_kafka(settings: Settings) -> None:
-    """Whether the client takes the configuration, before anything is served."""
-    kafka = settings.monitor.kafka
-    try:
-        Publisher(
-            kafka.bootstrap_servers,
-            inference_topic=kafka.topics.inference.name,
-            outliers_topic=kafka.topics.outliers.name,
-            on_acknowledged=lambda: None,
-            on_dropped=lambda reason: None,
-        )
-    except InvalidKafka as error:
-        raise InvalidSettings(f"spec.kafka.bootstrapServers {kafka.bootstrap_servers!r}: {error}") from error
-
-
-def _listen(port: int) -> socket.socket:
-    """Bound here, so that a port in use is known before anything starts; workers share it."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("0.0.0.0", port))  # noqa: S104 - a pod's port is for the cluster
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise InvalidSettings(f"--http_port {port}: {error.strerror}: choose a free port") from error
-    listener.set_inheritable(True)
-    return listener
 
 
 def _serve(settings: Settings, listener: socket.socket) -> None:

@@ -15,10 +15,8 @@ from typing import Any, Final
 import orjson
 
 from transformer.exchange import Exchange, UpstreamError
-from transformer.metrics import Metrics
+from transformer.monitoring import Monitoring
 from transformer.parse import ANSWER_BYTES
-from transformer.recorder import Recorder
-from transformer.scoring import BatchScorer
 from transformer.served import ServedRequest
 from transformer.upstream import Upstream
 from transformer.wire import (
@@ -39,19 +37,6 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 _READ_METHODS: Final = ("GET", "HEAD")
 
 _log = logging.getLogger("transformer.app")
-
-
-@dataclass(frozen=True)
-class Monitoring:
-    """What a predict or infer request meets besides the predictor."""
-
-    recorder: Recorder
-    scorer: BatchScorer
-    metrics: Metrics
-    baseline: bytes
-    """First digits of the baseline's content id."""
-    policy: str
-    """One of tidegauge.monitor.POLICIES."""
 
 
 @dataclass(frozen=True)

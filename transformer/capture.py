@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from tidegauge.records import Account, whole_second
 
@@ -31,6 +31,12 @@ SKIPPED_HEARTBEATS: Final = 60
 """After a stall of the process only so many of the boundaries it missed are still told."""
 
 _SECOND_MS: Final = 1000
+
+
+class Clock(Protocol):
+    """UTC epoch milliseconds that never go back."""
+
+    def now_ms(self) -> int: ...
 
 
 class EventClock:

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from tidegauge.features import FeatureSchema
 from tidegauge.records import encode_heartbeat, encode_record
-from transformer.capture import Boundary, EventClock, Ledger
+from transformer.capture import Boundary, Clock, Ledger
 from transformer.enrich import Identity, enrich, heartbeat, without_rows
 from transformer.metrics import Metrics
 from transformer.served import ServedRequest
@@ -44,7 +44,7 @@ class Recorder:
         *,
         identity: Identity,
         schema: FeatureSchema,
-        clock: EventClock,
+        clock: Clock,
         ledger: Ledger,
         destination: Destination,
         metrics: Metrics,

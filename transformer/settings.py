@@ -10,15 +10,12 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
-
-import yaml
+from typing import Final
 
 from tidegauge.baseline import BaselineProfile
-from tidegauge.errors import TidegaugeError
-from tidegauge.monitor import ModelMonitor, parse_monitor
-from tidegauge.scoring.detector import load_detectors
-from tidegauge.scoring.scorer import Scorer
+from tidegauge.monitor import ModelMonitor
+from transformer.arguments import InvalidSettings, OneLineParser, boolean, port, positive_float, positive_int
+from transformer.monitor_file import read_monitor, read_profile
 
 MAX_BODY_BYTES: Final = 256 << 20
 """A request is held in memory until its answer has come; 256 MiB is what images and batches need at the very most."""
@@ -28,10 +25,6 @@ GRACE_S: Final = 25.0
 
 REQUESTS_GRACE_S: Final = 15.0
 """The part of GRACE_S in which requests under way are answered; what is left is for the queue to Kafka."""
-
-
-class InvalidSettings(Exception):
-    """The text is one line that says what is wrong and what to do."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +60,7 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     in one line with exit code 2.
     """
     given = command_line().parse_args(arguments)
-    monitor = _monitor(Path(given.monitor))
+    monitor = read_monitor(Path(given.monitor))
     host, port = _predictor(given.predictor_host, tls=given.predictor_use_ssl)
     if given.predictor_protocol == "grpc-v2":
         raise InvalidSettings("--predictor_protocol grpc-v2: only REST is served yet; use v1 or v2")
@@ -93,17 +86,12 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         max_body_bytes=given.max_body_bytes,
         log_level=given.log_level,
         monitor=monitor,
-        profile=_profile(Path(given.monitor), monitor),
+        profile=read_profile(Path(given.monitor), monitor),
     )
 
 
-class _OneLineParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see --help\n")
-
-
 def command_line() -> argparse.ArgumentParser:
-    parser = _OneLineParser(
+    parser = OneLineParser(
         prog="python -m transformer",
         description="Stands in front of a KServe predictor: forwards predict and infer requests as they are, scores "
         "every row against the monitor's baseline while the predictor works, answers with x-outlier-* headers, and "
@@ -124,7 +112,7 @@ def _add_own(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--model_name", metavar="NAME", help="name in the paths; default: the monitor's spec.model.name")
     group.add_argument(
         "--max_body_bytes",
-        type=_positive_int,
+        type=positive_int,
         default=MAX_BODY_BYTES,
         metavar="N",
         help="longer request bodies are answered 413 (default: %(default)s)",
@@ -140,10 +128,10 @@ def _add_predictor(group: argparse._ArgumentGroup) -> None:
         default="v1",
         help="spoken by readiness checks of the predictor; requests of v1 and v2 are both taken (default: v1)",
     )
-    group.add_argument("--predictor_use_ssl", type=_boolean, default=False, metavar="BOOL", help="default: false")
+    group.add_argument("--predictor_use_ssl", type=boolean, default=False, metavar="BOOL", help="default: false")
     group.add_argument(
         "--predictor_request_timeout_seconds",
-        type=_positive_float,
+        type=positive_float,
         default=600.0,
         metavar="S",
         help="for an answer to begin, and for each further piece of it; then 504 (default: 600)",
@@ -152,15 +140,15 @@ def _add_predictor(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_server(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--http_port", type=_port, default=8080, metavar="N", help="default: 8080")
+    group.add_argument("--http_port", type=port, default=8080, metavar="N", help="default: 8080")
     group.add_argument(
-        "--workers", type=_positive_int, metavar="N", help="processes; default: the monitor's spec.transformer.workers"
+        "--workers", type=positive_int, metavar="N", help="processes; default: the monitor's spec.transformer.workers"
     )
     group.add_argument("--event-loop", dest="event_loop", choices=("auto", "asyncio", "uvloop"), default="auto")
     group.add_argument(
         "--timeout-keep-alive",
         dest="timeout_keep_alive",
-        type=_positive_int,
+        type=positive_int,
         default=65,
         metavar="S",
         help="idle connections of clients are closed after this (default: 65)",
@@ -189,47 +177,6 @@ def _add_without_effect(group: argparse._ArgumentGroup) -> None:
         group.add_argument(name, metavar="X", help=why)
 
 
-def _monitor(path: Path) -> ModelMonitor:
-    try:
-        document = yaml.safe_load(path.read_bytes())
-    except OSError as error:
-        raise InvalidSettings(f"--monitor {path}: {error.strerror}: give the path of a ModelMonitor file") from error
-    except yaml.YAMLError as error:
-        raise InvalidSettings(f"--monitor {path}: not YAML: {' '.join(str(error).split())}") from error
-    try:
-        return parse_monitor(document)
-    except TidegaugeError as error:
-        raise InvalidSettings(f"--monitor {path}: {error}") from error
-
-
-def _profile(monitor_path: Path, monitor: ModelMonitor) -> BaselineProfile:
-    """The baseline, proven to fit the monitor's detectors and rate."""
-    if monitor.baseline.file is None:
-        raise InvalidSettings(
-            f"--monitor {monitor_path}: spec.baseline.file is needed here: mount the profile and name its path"
-        )
-    path = monitor_path.parent / monitor.baseline.file
-    try:
-        own = load_detectors(monitor.outliers.detectors)
-    except TidegaugeError as error:
-        raise InvalidSettings(f"--monitor {monitor_path}: spec.outliers.detectors: {error}") from error
-    try:
-        profile = BaselineProfile.load(path.read_bytes(), detectors=own)
-        Scorer(profile, detectors=monitor.outliers.detectors, false_alarm_rate=monitor.outliers.false_alarm_rate)
-    except OSError as error:
-        raise InvalidSettings(
-            f"baseline {path}: {error.strerror}: fit one with `tidegauge baseline fit DATA -o {path.name}`"
-        ) from error
-    except TidegaugeError as error:
-        raise InvalidSettings(f"baseline {path}: {error}") from error
-    if monitor.baseline.sha256 not in (None, profile.content_id):
-        raise InvalidSettings(
-            f"baseline {path}: its content id is {profile.content_id}, the monitor's spec.baseline.sha256 is "
-            f"{monitor.baseline.sha256}: update one of them"
-        )
-    return profile
-
-
 def _predictor(text: str, *, tls: bool) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or "]" in port:  # no port, or a bare [IPv6]
@@ -238,34 +185,3 @@ def _predictor(text: str, *, tls: bool) -> tuple[str, int]:
     if not host or "/" in text or not port.isdigit() or not 0 < int(port) < 65536:
         raise InvalidSettings(f"--predictor_host {text}: expected HOST or HOST:PORT, without a scheme")
     return host, int(port)
-
-
-def _boolean(text: str) -> bool:
-    lowered = text.lower()
-    if lowered in ("true", "yes", "on", "1", "t", "y"):
-        return True
-    if lowered in ("false", "no", "off", "0", "f", "n"):
-        return False
-    raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")
-
-
-def _positive_int(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number, at least 1, got {text!r}")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not text.isdigit() or not 0 < int(text) < 65536:
-        raise argparse.ArgumentTypeError(f"expected a port between 1 and 65535, got {text!r}")
-    return int(text)
-
-
-def _positive_float(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e7:
-        raise argparse.ArgumentTypeError(f"expected seconds, more than 0, got {text!r}")
-    return value

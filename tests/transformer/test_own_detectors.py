@@ -16,7 +16,8 @@ from tests.support.topics import record_of
 from tidegauge.baseline import BaselineProfile
 from tidegauge.scoring import DETECTORS
 from tidegauge.scoring.fitted import FittedScoring
-from transformer.settings import InvalidSettings, read_settings
+from transformer.arguments import InvalidSettings
+from transformer.settings import read_settings
 
 SPREAD = "tests.support.spread:Spread"
 

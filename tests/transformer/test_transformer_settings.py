@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from tidegauge.baseline import BaselineProfile
-from transformer.settings import GRACE_S, InvalidSettings, Settings, read_settings
+from transformer.arguments import InvalidSettings
+from transformer.settings import GRACE_S, Settings, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
