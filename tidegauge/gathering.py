@@ -58,8 +58,8 @@ def gather(source: Source, told: Told) -> Gathered:
     for block in even_blocks(source):
         survey.add(block)
         told("reading", block.share)
-    survey.check()
     sample = survey.sample.rows()
+    survey.check(sample)
     edges = survey.edges(sample)
     tally = _Tally(edges, survey.means())
     for block in even_blocks(source):
@@ -141,7 +141,7 @@ class _Survey:
             for position, feature in enumerate(self.features)
         )
 
-    def check(self) -> None:
+    def check(self, sample: Matrix) -> None:
         """Raises InvalidBaseline."""
         wild = self._named((self.low < -LARGEST_VALUE) | (self.high > LARGEST_VALUE))
         if wild:
@@ -152,7 +152,7 @@ class _Survey:
         empty = self._named(self.present == 0)
         if empty:
             raise InvalidBaseline(f"no value at all in: {empty}; exclude them")
-        normal = _unmarked(self.sample.rows(), self._of_model)
+        normal = _unmarked(sample, self._of_model)
         if all(np.fmin.reduce(column) >= np.fmax.reduce(column) for column in normal.T if not np.isnan(column).all()):
             raise InvalidBaseline("every column is constant: there is nothing to score")
 

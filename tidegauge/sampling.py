@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidegauge.features import Matrix
 
 GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
-"""2**64 over the golden ratio: multiples of it are spread evenly and follow no period that a file may have."""
+"""2**64 over the golden ratio."""
+
+
+def places(rows: int, *, after: int = 0) -> NDArray[np.float64]:
+    """
+    One number in [0, 1) for each of the rows that follow `after` others, the same for the same rows: the fractional
+    parts of multiples of the golden ratio are spread evenly over any stretch and follow no period that a file may have.
+    """
+    return np.asarray((np.arange(after + 1, after + rows + 1, dtype=np.uint64) * GOLDEN) / 2.0**64)
 
 
 class EvenSample:
@@ -27,11 +36,10 @@ class EvenSample:
 
     def add(self, columns: Matrix) -> None:
         rows = columns.shape[1]
-        numbers = np.arange(self._seen + 1, self._seen + rows + 1, dtype=np.uint64)
+        place = places(rows, after=self._seen)
         self._seen += rows
-        places = (numbers * GOLDEN) / 2.0**64
-        kept = places < self._threshold
-        self._places.append(places[kept])
+        kept = place < self._threshold
+        self._places.append(place[kept])
         self._rows.append(np.ascontiguousarray(columns[:, kept].T))
         while self._held() > 2 * self._most:
             self._thin(self._threshold / 2)
@@ -43,10 +51,10 @@ class EvenSample:
         return np.concatenate(self._rows)
 
     def _held(self) -> int:
-        return sum(len(places) for places in self._places)
+        return sum(len(place) for place in self._places)
 
     def _thin(self, threshold: float) -> None:
         self._threshold = threshold
         first, *rows = self._rows
-        self._rows = [first, *(part[places < threshold] for part, places in zip(rows, self._places, strict=True))]
-        self._places = [places[places < threshold] for places in self._places]
+        self._rows = [first, *(part[place < threshold] for part, place in zip(rows, self._places, strict=True))]
+        self._places = [place[place < threshold] for place in self._places]

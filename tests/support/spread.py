@@ -18,7 +18,7 @@ class Spread:
 
     @classmethod
     def fit(cls, matrix: Matrix, schema: FeatureSchema) -> Spread:
-        return cls(float(np.median(_ranges(matrix.T))))
+        return cls(float(np.median(_ranges(matrix))))
 
     @classmethod
     def from_document(cls, document: Any, schema: FeatureSchema) -> Spread:
@@ -28,17 +28,17 @@ class Spread:
         return {"usual": self._usual}
 
     def score_row(self, row: Array, missing: Missing) -> tuple[float, ReasonsOfRow]:
-        scores, reasons = self.scores(row[:, None], missing)
-        return float(scores[0]), lambda: reasons(np.array([0]))[:, 0]
+        scores, reasons = self.scores(row[None, :], missing)
+        return float(scores[0]), lambda: reasons(np.array([0]))[0]
 
-    def scores(self, columns: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
-        return _ranges(columns) / self._usual, lambda rows: np.nan_to_num(np.abs(columns[:, rows]))
+    def scores(self, matrix: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
+        return _ranges(matrix) / self._usual, lambda rows: np.nan_to_num(np.abs(matrix[rows]))
 
 
-def _ranges(columns: Array) -> Array:
+def _ranges(matrix: Array) -> Array:
     # Bounded: the difference of the two largest doubles is infinite.
-    present = np.clip(np.nan_to_num(columns), -1e150, 1e150)
-    return np.asarray(present.max(axis=0) - present.min(axis=0))
+    present = np.clip(np.nan_to_num(matrix), -1e150, 1e150)
+    return np.asarray(present.max(axis=1) - present.min(axis=1))
 
 
 class Half:

@@ -46,7 +46,7 @@ def test_its_scores_are_in_headers_records_and_the_verdict(
     assert response.headers["x-outlier"] == "0,1"
     assert len(response.headers["x-outlier-score-tests-support-spread-spread"].split(",")) == 2
     record = record_of(shared_broker, "spread", "apart")
-    expected = spread_profile.scoring.detectors[SPREAD].scores(np.array(rows).T, None)[0]
+    expected = spread_profile.scoring.detectors[SPREAD].scores(np.array(rows), None)[0]
     assert record.scores[SPREAD] == expected.tolist()
     assert record.p_values[SPREAD][1] < record.p_values[SPREAD][0]
     assert record.issues == {}

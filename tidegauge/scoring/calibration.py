@@ -8,7 +8,7 @@ sample a generalised Pareto tail goes on (Pickands 1975, Annals of Statistics 3)
 
 Detectors are made comparable first: Surprise maps a detector's score to -log of its survival function on the rows it
 was fitted on, which is any fixed increasing map as far as validity is concerned. The combined verdict is the conformal
-p-value of the largest surprise: a fault that only one detector sees is not diluted by the others.
+p-value of what tidegauge.scoring.combination makes of the surprises.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TAIL_BELOW: Final = 10
 
 
 LARGEST_EXCESS: Final = 1e30
-"""In scales of the tail; beyond, values are no longer told apart. Squares of surprises must not overflow."""
+"""In scales of the tail; beyond, values are no longer told apart. Fourth powers of surprises must not overflow."""
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ class Combination(Protocol):
 
     def of_row(self, surprises: Sequence[float]) -> float: ...
 
-    def of_rows(self, surprises: Sequence[Array]) -> Array:
-        """surprises: one array (rows,) per detector."""
+    def of_rows(self, surprises: Sequence[Array] | Array) -> Array:
+        """surprises: one array (rows,) per detector, or all in one (detectors, rows)."""
 
 
 class FourthPowerNorm:
@@ -38,13 +38,11 @@ class FourthPowerNorm:
         # Two square roots, which are rounded right in either case; a fourth root need not be.
         return math.sqrt(math.sqrt(total))
 
-    def of_rows(self, surprises: Sequence[Array]) -> Array:
+    def of_rows(self, surprises: Sequence[Array] | Array) -> Array:
         if len(surprises) == 1:
-            return surprises[0]
-        total = np.zeros(len(surprises[0]))
-        for surprise in surprises:
-            square = surprise * surprise
-            total += square * square
+            return np.asarray(surprises[0])
+        squares = np.square(surprises)
+        total = np.add.reduce(np.square(squares, out=squares), axis=0)  # detector after detector, as of_row adds
         return np.asarray(np.sqrt(np.sqrt(total)))
 
 
@@ -52,7 +50,7 @@ class Maximum:
     def of_row(self, surprises: Sequence[float]) -> float:
         return max(surprises)
 
-    def of_rows(self, surprises: Sequence[Array]) -> Array:
+    def of_rows(self, surprises: Sequence[Array] | Array) -> Array:
         return np.asarray(np.max(surprises, axis=0))
 
 

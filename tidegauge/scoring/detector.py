@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -17,15 +15,18 @@ Array: TypeAlias = NDArray[np.float64]
 Missing: TypeAlias = NDArray[np.bool_] | None
 """Where values are missing, in the shape of the values; None where none is."""
 
+BLOCK_ROWS: Final = 1 << 14
+"""Scored at a time where rows may be many."""
+
 ReasonsOfRow: TypeAlias = Callable[[], Array]
 """Gives the features' contributions, (features,); called at most once, before the detector's next call."""
 
 ReasonsOfRows: TypeAlias = Callable[[NDArray[np.intp]], Array]
-"""Gives the contributions at positions of rows, (features, positions); called before the detector's next call."""
+"""Gives the contributions at positions of rows, (positions, features); called before the detector's next call."""
 
 
 class ReadyReasons:
-    """Contributions that came with the scores, (features, rows), as reasons: who asks may take them all as they are."""
+    """Contributions that came with the scores, (rows, features), as reasons: who asks may take them all as they are."""
 
     __slots__ = ("contributions",)
 
@@ -33,7 +34,7 @@ class ReadyReasons:
         self.contributions = contributions
 
     def __call__(self, rows: NDArray[np.intp]) -> Array:
-        return self.contributions.take(rows, axis=1)
+        return self.contributions.take(rows, axis=0)
 
 
 class Detector(Protocol):
@@ -48,8 +49,8 @@ class Detector(Protocol):
     def score_row(self, row: Array, missing: Missing) -> tuple[float, ReasonsOfRow]:
         """row: (features,)."""
 
-    def scores(self, columns: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
-        """columns: (features, rows), C-contiguous, at least 2 rows. Scores are (rows,)."""
+    def scores(self, matrix: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
+        """matrix: (rows, features), C-contiguous, at least 2 rows. Scores are (rows,)."""
 
     def to_document(self) -> dict[str, object]:
         """JSON-able, the same for the same fit."""
@@ -75,33 +76,35 @@ def load_detectors(names: Iterable[str]) -> dict[str, DetectorKind]:
 
 
 def scores_of(detector: Detector, matrix: Matrix) -> Array:
-    """Scores (rows,) for float64 (rows, features), NaN = missing."""
-    scores, _ = _scored(detector, matrix)
-    return scores
+    """Scores (rows,) for float64 (rows, features), NaN = missing; in memory that does not grow with the rows."""
+    starts = range(0, max(len(matrix), 1), BLOCK_ROWS)
+    return np.concatenate([_scored(detector, matrix[start : start + BLOCK_ROWS])[0] for start in starts])
 
 
 def score_rows(detector: Detector, matrix: Matrix) -> tuple[Array, Array]:
     """Scores (rows,) and contributions (rows, features)."""
     scores, reasons = _scored(detector, matrix)
-    return scores, np.ascontiguousarray(reasons(np.arange(len(matrix))).T)
+    return scores, reasons(np.arange(len(matrix)))
 
 
 def _scored(detector: Detector, matrix: Matrix) -> tuple[Array, ReasonsOfRows]:
-    columns = np.ascontiguousarray(matrix.T)
-    gaps = np.isnan(columns)
+    matrix = np.ascontiguousarray(matrix)
+    gaps = np.isnan(matrix)
     missing = gaps if gaps.any() else None
-    if columns.shape[1] != 1:
-        return detector.scores(columns, missing)
-    score, reasons = detector.score_row(columns[:, 0], None if missing is None else missing[:, 0])
-    return np.array([score]), lambda _rows: reasons()[:, None]
+    if len(matrix) != 1:
+        return detector.scores(matrix, missing)
+    score, reasons = detector.score_row(matrix[0], None if missing is None else missing[0])
+    return np.array([score]), lambda _rows: reasons()[None, :]
 
 
 def sum_of_row(contributions: Array) -> float:
-    """In the order of features, as sum_of_rows adds."""
-    total: float = functools.reduce(operator.add, contributions.tolist())
-    return total
+    """(features,). The same, to the last bit, as sum_of_rows gives."""
+    return float(np.add.reduce(contributions))
 
 
 def sum_of_rows(contributions: Array) -> Array:
-    """(features, rows), C-contiguous, at least 2 rows: summed feature after feature, which one column would not be."""
-    return np.asarray(np.add.reduce(contributions, axis=0))
+    """
+    (rows, features), C-contiguous: numpy adds what lies side by side in one order, however many rows there are. Sums
+    over any other axis depend on the shape.
+    """
+    return np.asarray(np.add.reduce(contributions, axis=1))

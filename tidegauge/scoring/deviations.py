@@ -30,13 +30,13 @@ class Deviations:
         feature, of its categories in the order of their codes.
         """
         self.centre, self.scale, self.shares = centre, scale, shares
-        self._centre, self._unit = centre[:, None], np.where(scale > 0, scale, 1.0)[:, None]
+        self._unit = np.where(scale > 0, scale, 1.0)
         self._categorical = np.array([i for i, f in enumerate(schema.features) if f.name in shares], dtype=np.intp)
         tables = [_by_code(shares[schema.names[i]]) for i in self._categorical]
         lengths = np.array([len(table) for table in tables], dtype=np.intp)
         self._shares = np.concatenate([*tables, [0.0]])
-        self._first = (np.cumsum(lengths) - lengths)[:, None]
-        self._last = self._first + lengths[:, None] - 1
+        self._first = np.cumsum(lengths) - lengths
+        self._last = self._first + lengths - 1
 
     @classmethod
     def fit(cls, matrix: Matrix, schema: FeatureSchema) -> Deviations:
@@ -53,21 +53,21 @@ class Deviations:
             centre[position], scale[position] = _location(values)
         return cls(schema, centre=centre, scale=scale, shares=shares)
 
-    def of(self, columns: Array, missing: Missing) -> NDArray[np.float32]:
-        """columns: (features, rows). Of that shape, without NaN; infinite beyond what float32 holds."""
+    def of(self, matrix: Array, missing: Missing) -> NDArray[np.float32]:
+        """matrix: (rows, features). Of that shape, C-contiguous, without NaN; infinite beyond what float32 holds."""
         if missing is not None:
-            columns = np.where(missing, 0.0, columns)
+            matrix = np.where(missing, 0.0, matrix)
         if len(self._categorical):
-            columns = columns if missing is not None else columns.copy()
-            columns[self._categorical] = self._shares_of(columns[self._categorical])
+            matrix = matrix if missing is not None else matrix.copy()
+            matrix[:, self._categorical] = self._shares_of(matrix[:, self._categorical])
         with np.errstate(over="ignore"):
-            singles = ((columns - self._centre) / self._unit).astype(np.float32)
+            singles = ((matrix - self.centre) / self._unit).astype(np.float32, order="C")
         if missing is not None:
             singles[missing] = 0.0
         return singles
 
     def _shares_of(self, codes: Array) -> Array:
-        """codes: (categorical features, rows)."""
+        """codes: (rows, categorical features)."""
         places = np.clip(codes + (self._first + 1), self._first, self._last)
         return self._shares.take(places.astype(np.intp))
 

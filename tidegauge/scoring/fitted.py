@@ -11,6 +11,7 @@ import numpy as np
 
 from tidegauge.errors import BaselineMismatch, InvalidBaseline
 from tidegauge.features import FeatureSchema, Matrix
+from tidegauge.sampling import places
 from tidegauge.scoring import DETECTORS
 from tidegauge.scoring.calibration import (
     Calibration,
@@ -39,9 +40,6 @@ MOST_IN_SETS: Final = 4
 """Up to as many detectors every set of them is calibrated; of more, each alone and all together."""
 
 NORM: Final = "fourth_power_norm"
-
-BLOCK_ROWS: Final = 1 << 16
-"""Scored at a time while fitting, so that memory does not grow with the rows."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ class FittedScoring:
 
     def _found(self, outliers: Matrix) -> KnownOutliers:
         surprises = {
-            name: self.surprises[name](_scores(detector, outliers)) for name, detector in self.detectors.items()
+            name: self.surprises[name](scores_of(detector, outliers)) for name, detector in self.detectors.items()
         }
         return KnownOutliers.of(
             {
@@ -201,7 +199,7 @@ def _fit_all(rows: Matrix, schema: FeatureSchema, kinds: Mapping[str, DetectorKi
     fitted = {}
     for name, kind in kinds.items():
         detector = kind.fit(rows, schema)
-        fitted[name] = detector, Surprise.fit(_scores(detector, rows))
+        fitted[name] = detector, Surprise.fit(scores_of(detector, rows))
     return fitted
 
 
@@ -209,7 +207,7 @@ def _fit_in_halves(
     rows: Matrix, schema: FeatureSchema, kinds: Mapping[str, DetectorKind]
 ) -> tuple[_Fitted, dict[str, Array]]:
     """Fitted on one half; the surprises of the other."""
-    fitting = _spread_evenly(len(rows)) < 0.5
+    fitting = places(len(rows)) < 0.5
     fitted = _fit_all(rows[fitting], schema, kinds)
     return fitted, _surprises(fitted, rows[~fitting])
 
@@ -218,7 +216,7 @@ def _fit_in_folds(
     rows: Matrix, schema: FeatureSchema, kinds: Mapping[str, DetectorKind]
 ) -> tuple[_Fitted, dict[str, Array]]:
     """Fitted on all rows; the surprises of each part by detectors that were fitted on the others."""
-    fold = (_spread_evenly(len(rows)) * FOLDS).astype(int)
+    fold = (places(len(rows)) * FOLDS).astype(int)
     parts = [_surprises(_fit_all(rows[fold != part], schema, kinds), rows[fold == part]) for part in range(FOLDS)]
     return _fit_all(rows, schema, kinds), {name: np.concatenate([part[name] for part in parts]) for name in kinds}
 
@@ -229,22 +227,9 @@ def _trimmed(rows: Matrix, schema: FeatureSchema, kinds: Mapping[str, DetectorKi
     return rows[np.sort(order[: len(rows) - round(share * len(rows))])]
 
 
-def _spread_evenly(rows: int) -> Array:
-    """
-    One number in [0, 1) per row, the same for the same rows: the fractional parts of multiples of the golden ratio are
-    spread evenly over any stretch and follow no period that a file may have.
-    """
-    return np.asarray((np.arange(1, rows + 1) * 0.6180339887498949) % 1.0)
-
-
-def _scores(detector: Detector, rows: Matrix) -> Array:
-    blocks = [scores_of(detector, rows[start : start + BLOCK_ROWS]) for start in range(0, len(rows), BLOCK_ROWS)]
-    return np.concatenate(blocks)
-
-
 def _combined(surprises: Mapping[str, Array], names: Sequence[str]) -> Array:
     return COMBINATIONS[NORM].of_rows([surprises[name] for name in names])
 
 
 def _surprises(fitted: _Fitted, rows: Matrix) -> dict[str, Array]:
-    return {name: surprise(_scores(detector, rows)) for name, (detector, surprise) in fitted.items()}
+    return {name: surprise(scores_of(detector, rows)) for name, (detector, surprise) in fitted.items()}

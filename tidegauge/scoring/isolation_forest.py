@@ -48,19 +48,18 @@ class IsolationForestDetector:
     def fit(cls, matrix: Matrix, schema: FeatureSchema) -> IsolationForestDetector:
         """Raises InvalidBaseline where scikit-learn is not installed."""
         deviations = Deviations.fit(matrix, schema)
-        columns = np.ascontiguousarray(matrix.T)
-        singles = within_range(deviations.of(columns, np.isnan(columns)))
+        singles = within_range(deviations.of(matrix, np.isnan(matrix)))
         # Constants take no part in the draw of features: a forest is the same with them and without.
         varying = np.flatnonzero(deviations.scale > 0)
         return cls(schema, deviations, _nodes(singles, varying))
 
     def score_row(self, row: Array, missing: Missing) -> tuple[float, ReasonsOfRow]:
-        column = self._deviations.of(row[:, None], None if missing is None else missing[:, None])
-        totals, leaves = self._trees.walk_few(column.T)
-        return self._score(float(totals[0])), lambda: self._contributions(leaves)[:, 0]
+        singles = self._deviations.of(row[None, :], None if missing is None else missing[None, :])
+        totals, leaves = self._trees.walk_few(singles)
+        return self._score(float(totals[0])), lambda: self._contributions(leaves)[0]
 
-    def scores(self, columns: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
-        totals, leaves = self._trees.walk(self._deviations.of(columns, missing))
+    def scores(self, matrix: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
+        totals, leaves = self._trees.walk(self._deviations.of(matrix, missing))
         scores = np.array([self._score(total) for total in totals.tolist()])
         return scores, lambda rows: self._contributions(leaves[:, rows])
 
@@ -117,10 +116,10 @@ def rounded_down(thresholds: Array) -> Singles:
 
 
 def _nodes(singles: Singles, varying: NDArray[np.intp]) -> Nodes:
-    """singles: (features, rows); varying: positions of the features that the forest is grown on."""
+    """singles: (rows, features); varying: positions of the features that the forest is grown on."""
     # Of constants alone there is nothing to split, but scikit-learn asks for a column.
-    grown_on = singles[varying] if len(varying) else np.zeros_like(singles[:1])
-    forest = _grown(np.ascontiguousarray(grown_on.T))
+    grown_on = singles[:, varying] if len(varying) else np.zeros_like(singles[:, :1])
+    forest = _grown(grown_on)
     trees = [estimator.tree_ for estimator in forest.estimators_]
     features, thresholds, counts = (
         np.concatenate([getattr(tree, name) for tree in trees]) for name in ("feature", "threshold", "n_node_samples")

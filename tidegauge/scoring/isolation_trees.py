@@ -82,25 +82,25 @@ class IsolationTrees:
             raise ValueError("the trees are of different numbers of rows")
         self._prepare()
 
-    def walk(self, columns: Singles) -> tuple[Array, Leaves]:
+    def walk(self, matrix: Singles) -> tuple[Array, Leaves]:
         """
-        columns: (features, rows), C-contiguous, no NaN. The lengths of the rows' paths, summed over trees, (rows,), and
+        matrix: (rows, features), C-contiguous, no NaN. The lengths of the rows' paths, summed over trees, (rows,), and
         where they end. A path counts the splits on it and, for the reference rows that its leaf left together, the
         average path length of as many.
         """
-        rows = columns.shape[1]
+        rows = len(matrix)
         if rows <= FEW_ROWS:
-            return self.walk_few(np.ascontiguousarray(columns.T))
+            return self.walk_few(matrix)
         totals, leaves = np.empty(rows), np.empty((self.trees, rows), dtype=np.uint8)
         for start in range(0, rows, CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)
-            nodes = self._walk_levels(np.ascontiguousarray(columns[:, chunk]))
+            nodes = self._walk_levels(np.ascontiguousarray(matrix[chunk].T))
             totals[chunk] = self._lengths.take(nodes).sum(axis=0)
             leaves[:, chunk] = nodes  # modulo 256, the leaves of a tree
         return totals, leaves
 
     def walk_few(self, matrix: Singles) -> tuple[Array, Leaves]:
-        """matrix: (rows, features), C-contiguous, no NaN. As `walk`, and the same to the last bit."""
+        """As `walk`, and the same to the last bit."""
         rows, features = matrix.shape
         splitters, limits = self._top_blocks
         blocks = _ways_out(matrix.take(splitters, axis=1) > limits).reshape(rows, self.trees)
@@ -116,14 +116,14 @@ class IsolationTrees:
 
     def credits(self, leaves: Leaves, features: int) -> Array:
         """
-        (features, rows): what each feature's splits on the way to the leaves took off the expected path length, summed
+        (rows, features): what each feature's splits on the way to the leaves took off the expected path length, summed
         over trees; below 0 where they added to it.
         """
         rows = leaves.shape[1]
         if rows <= CHUNK_ROWS:
             return self._credits(leaves, features)
         chunks = [leaves[:, start : start + CHUNK_ROWS] for start in range(0, rows, CHUNK_ROWS)]
-        return np.concatenate([self._credits(chunk, features) for chunk in chunks], axis=1)
+        return np.concatenate([self._credits(chunk, features) for chunk in chunks])
 
     def _walk_levels(self, columns: Singles) -> Index:
         values, rows = columns.ravel(), columns.shape[1]
@@ -143,11 +143,10 @@ class IsolationTrees:
         steps = (leaves + self._first_leaf) >> self._levels_up
         cells = self._made_by.take(steps)
         if rows > 1:
-            cells *= rows
-            cells += np.arange(rows)
+            cells += features * np.arange(rows)
         # Exact, since the weights are multiples of GRAIN: the order of steps does not matter.
-        credited = np.bincount(cells.ravel(), self._saved.take(steps).ravel(), features * rows)
-        return np.asarray(credited.reshape(features, rows))
+        credited = np.bincount(cells.ravel(), self._saved.take(steps).ravel(), rows * features)
+        return np.asarray(credited.reshape(rows, features))
 
     def _level(self, level: int) -> slice:
         return slice(self.trees << level, self.trees << (level + 1))

@@ -50,9 +50,6 @@ Of the largest in any direction. Perfectly dependent features leave directions w
 distances finite, and is what rounding the covariance cannot reach.
 """
 
-BLOCK_ROWS: Final = 1 << 14
-"""Rows whose distances are computed at a time while fitting."""
-
 FARTHEST: Final = 1e100
 """Standard deviations beyond which a value counts as this far, so that no square overflows."""
 
@@ -70,7 +67,8 @@ class MahalanobisDetector:
         self._whitening = np.zeros((len(schema), len(schema)))
         self._whitening[np.ix_(used, used)] = _inverse_root(covariance) / scale[used][:, None]
         self._limit = np.minimum(np.where(scale > 0, scale, 1.0), 1e100) * FARTHEST
-        self._smallest_limit = self._limit.min()
+        # Where the squares of all deviations sum to no more, none is beyond its limit.
+        self._certain = min(float(self._limit.min()), 1e150) ** 2 / 2
 
     @classmethod
     def fit(cls, matrix: Array, schema: FeatureSchema, *, trimmed_share: float = TRIMMED_SHARE) -> MahalanobisDetector:
@@ -79,38 +77,32 @@ class MahalanobisDetector:
         kept = max(2, round(len(matrix) * (1 - trimmed_share)))
         fitted = cls(schema, **_moments(matrix, numeric))
         for _ in range(STEPS if kept < len(matrix) else 0):
-            nearest = np.argsort(fitted._distances(matrix), kind="stable")[:kept]
+            nearest = np.argsort(scores_of(fitted, matrix), kind="stable")[:kept]
             moments = _moments(matrix[np.sort(nearest)], numeric)
             if not moments["scale"].any():
                 break  # rows that are all the same say nothing about the others
             fitted = cls(schema, **moments)
         return fitted
 
-    def _distances(self, matrix: Array) -> Array:
-        starts = range(0, len(matrix), BLOCK_ROWS)
-        return np.concatenate([scores_of(self, matrix[start : start + BLOCK_ROWS]) for start in starts])
-
     # einsum and not `@`: it adds feature after feature, while BLAS sums a single row in another order than many, and a
     # row's score must not depend on its company.
 
     def score_row(self, row: Array, missing: Missing) -> tuple[float, ReasonsOfRow]:
-        deviations = self._bounded(row - self._mean, self._limit, missing)
-        whitened = np.einsum("j,jk->k", deviations, self._whitening)
+        whitened = np.einsum("j,jk->k", self._bounded(row - self._mean, missing), self._whitening)
         contributions = whitened * whitened
         return sum_of_row(contributions), lambda: contributions
 
-    def scores(self, columns: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
-        deviations = self._bounded(columns - self._mean[:, None], self._limit[:, None], missing)
-        whitened = np.einsum("jn,jk->nk", deviations, self._whitening)
-        contributions = np.ascontiguousarray((whitened * whitened).T)
+    def scores(self, matrix: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
+        whitened = np.einsum("nj,jk->nk", self._bounded(matrix - self._mean, missing), self._whitening)
+        contributions = whitened * whitened
         return sum_of_rows(contributions), ReadyReasons(contributions)
 
-    def _bounded(self, deviations: Array, limit: Array, missing: Missing) -> Array:
-        """In place: 0 where there is no value, and at most `limit` to either side."""
+    def _bounded(self, deviations: Array, missing: Missing) -> Array:
+        """In place: 0 where there is no value, and at most the feature's limit to either side."""
         if missing is not None:
             deviations[missing] = 0.0
-        if np.maximum.reduce(np.abs(deviations), axis=None, initial=0.0) > self._smallest_limit:
-            np.clip(deviations, -limit, limit, out=deviations)
+        if not np.vdot(deviations, deviations) <= self._certain:
+            np.clip(deviations, -self._limit, self._limit, out=deviations)
         return deviations
 
     @property

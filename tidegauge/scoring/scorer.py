@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tidegauge.baseline import BaselineProfile
+from tidegauge.concerns import rows_needed
 from tidegauge.errors import BaselineMismatch
 from tidegauge.features import Matrix, coerce_rows
 from tidegauge.scoring.calibration import Calibration, Status, Surprise
 from tidegauge.scoring.detector import Array, Detector, Missing, ReadyReasons, ReasonsOfRows
 from tidegauge.scoring.fitted import COMBINED
-from tidegauge.scoring.scored import ScoredRow, ScoredRows, top_of_row, top_of_rows
+from tidegauge.scoring.scored import Ranking, ScoredRow, ScoredRows
 
 FEW_ROWS: Final = 24
 """Up to here p-values one by one are faster than as arrays."""
@@ -62,13 +62,14 @@ class Scorer:
         ]
         self._combination = scoring.combination
         self._combined = Calibration(scoring.held_out_of(names))
+        self._ranking = Ranking(self._features)
         self._row = np.zeros(len(profile.schema))
         self._row_bytes = self._row.data.cast("B")
         self._row_format = struct.Struct(f"{len(profile.schema)}d")
         if self.status == "refused":
             raise BaselineMismatch(
                 f"{self._combined.held_out.n} held-out rows are too few for a rate of {false_alarm_rate:g}: "
-                f"fit the baseline on at least {2 * math.ceil(0.1 / false_alarm_rate)} rows"
+                f"fit the baseline on at least {rows_needed(false_alarm_rate, 'extrapolated')} rows"
             )
 
     @property
@@ -100,7 +101,7 @@ class Scorer:
         assert driving is not None
         scores[COMBINED] = combined = self._combination.of_row(surprises)
         p_values[COMBINED] = p_value = self._combined.p_value(combined)
-        return ScoredRow(scores, p_values, p_value <= self.false_alarm_rate, top_of_row(driving(), self._features))
+        return ScoredRow(scores, p_values, p_value <= self.false_alarm_rate, self._ranking.of_row(driving()))
 
     def score(self, rows: Matrix | Sequence[object]) -> ScoredRows:
         """
@@ -110,69 +111,71 @@ class Scorer:
         matrix = rows if isinstance(rows, np.ndarray) else coerce_rows(rows, self._schema).matrix
         if len(matrix) == 1:
             return ScoredRows.of_one(self.score_row(matrix[0].tolist()), self._features)
-        columns = np.ascontiguousarray(matrix.T)
-        gaps = np.isnan(columns)
+        matrix = np.ascontiguousarray(matrix)
+        gaps = np.isnan(matrix)
         missing = gaps if np.count_nonzero(gaps) else None
         scored = self._score_few if len(matrix) <= FEW_ROWS else self._score_many
-        return scored(columns, missing)
+        return scored(matrix, missing)
 
-    def _score_few(self, columns: Array, missing: Missing) -> ScoredRows:
+    def _score_few(self, matrix: Matrix, missing: Missing) -> ScoredRows:
         scores: dict[str, Array] = {}
-        columns_of_p: list[list[float]] = []
-        by_detector: list[list[float]] = []
+        p_values: dict[str, Array] = {}
+        listed: list[list[float]] = []
         reasons_of: list[ReasonsOfRows] = []
         for calibrated in self._detectors:
             name = calibrated.name
-            scores[name], reasons = calibrated.detector.scores(columns, missing)
+            scores[name], reasons = calibrated.detector.scores(matrix, missing)
             surprises = list(map(calibrated.surprise_of.of_one, scores[name].tolist()))
-            columns_of_p.append(list(map(calibrated.calibration.p_value, surprises)))
-            by_detector.append(surprises)
+            p_values[name] = np.array(list(map(calibrated.calibration.p_value, surprises)))
+            listed.append(surprises)
             reasons_of.append(reasons)
-        by_row = list(zip(*by_detector, strict=True))
-        combined = list(map(self._combination.of_row, by_row))
-        scores[COMBINED] = np.array(combined)
-        columns_of_p.append(list(map(self._combined.p_value, combined)))
-        p_values = dict(zip((*scores,), np.array(columns_of_p), strict=True))
-        return self._with_reasons(scores, p_values, np.array([row.index(max(row)) for row in by_row]), reasons_of)
+        by_detector = np.array(listed)
+        scores[COMBINED] = combined = self._combination.of_rows(by_detector)
+        p_values[COMBINED] = np.array(list(map(self._combined.p_value, combined.tolist())))
+        return self._with_reasons(scores, p_values, by_detector, reasons_of)
 
-    def _score_many(self, columns: Array, missing: Missing) -> ScoredRows:
+    def _score_many(self, matrix: Matrix, missing: Missing) -> ScoredRows:
         scores: dict[str, Array] = {}
         p_values: dict[str, Array] = {}
         by_detector: list[Array] = []
         reasons_of: list[ReasonsOfRows] = []
         for calibrated in self._detectors:
-            scores[calibrated.name], reasons = calibrated.detector.scores(columns, missing)
+            scores[calibrated.name], reasons = calibrated.detector.scores(matrix, missing)
             surprises = calibrated.surprise_of(scores[calibrated.name])
             p_values[calibrated.name] = calibrated.calibration.p_values(surprises)
             by_detector.append(surprises)
             reasons_of.append(reasons)
         scores[COMBINED] = self._combination.of_rows(by_detector)
         p_values[COMBINED] = self._combined.p_values(scores[COMBINED])
-        return self._with_reasons(scores, p_values, np.argmax(by_detector, axis=0), reasons_of)
+        return self._with_reasons(scores, p_values, by_detector, reasons_of)
 
     def _with_reasons(
         self,
         scores: dict[str, Array],
         p_values: dict[str, Array],
-        driving: NDArray[np.intp],
-        reasons_of: list[ReasonsOfRows],
+        surprises: Sequence[Array] | Array,
+        reasons_of: Sequence[ReasonsOfRows],
     ) -> ScoredRows:
-        """driving: per row the position of its most surprised detector; of equals, the first."""
-        features, values = top_of_rows(_driving_contributions(driving, reasons_of))
+        """surprises: of each detector, (rows,)."""
+        features, values = self._ranking.of_rows(_driving_contributions(surprises, reasons_of))
         outlier = p_values[COMBINED] <= self.false_alarm_rate
-        return ScoredRows(scores, p_values, outlier, features.T, values.T, self._features)
+        return ScoredRows(scores, p_values, outlier, features, values, self._features)
 
 
-def _driving_contributions(driving: NDArray[np.intp], reasons_of: list[ReasonsOfRows]) -> Array:
-    """(features, rows): each row's by the detector that drives it."""
+def _driving_contributions(surprises: Sequence[Array] | Array, reasons_of: Sequence[ReasonsOfRows]) -> Array:
+    """(rows, features): each row's by the detector that it surprises most; of equals, the first."""
     first, *others = reasons_of
-    contributions = first.contributions if isinstance(first, ReadyReasons) else first(np.arange(len(driving)))
+    largest = surprises[0]
+    contributions = first.contributions if isinstance(first, ReadyReasons) else first(np.arange(len(largest)))
     for position, reasons in enumerate(others, start=1):
-        driven = driving == position
+        own = surprises[position]
+        driven = own > largest
         if isinstance(reasons, ReadyReasons):
-            contributions = np.where(driven, reasons.contributions, contributions)
+            contributions = np.where(driven[:, None], reasons.contributions, contributions)
         elif driven.any():
             rows = np.flatnonzero(driven)
             contributions = contributions.copy()
-            contributions[:, rows] = reasons(rows)
+            contributions[rows] = reasons(rows)
+        if position < len(others):
+            largest = np.maximum(largest, own)
     return contributions

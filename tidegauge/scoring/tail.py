@@ -70,13 +70,12 @@ class TailReference:
 @dataclass(frozen=True)
 class _FewRows:
     """
-    What is searched for a given number of rows, of shape (..., features x rows). last_of_blocks: the last knot of each
-    of a feature's blocks. first_block, first_cell: where the feature's blocks and cells begin.
+    What is searched for a given number of rows, of shape (..., rows x features). last_of_blocks: the last knot of each
+    of a feature's blocks. first_block: where the feature's blocks begin.
     """
 
     last_of_blocks: Array
     first_block: NDArray[np.intp]
-    first_cell: NDArray[np.intp]
 
 
 class TailDetector:
@@ -86,32 +85,27 @@ class TailDetector:
 
     def __init__(self, schema: FeatureSchema, references: Sequence[TailReference]) -> None:
         self._references = tuple(references)
-        tables = [_cells(f, r) for f, r in zip(schema.features, references, strict=True)]
         self._missing = np.array([_surprise(r.missing, r.rows) for r in references])
-        # For one row: the knots of all features in one array, ordered by (feature, value), searched in one call.
-        # Complex numbers compare exactly that way. Each feature ends in a key that no value reaches, so a value's
-        # position among the keys, doubled, is that of its cell in the table.
-        self._keys = np.concatenate([_keys(f, np.append(r.knots, np.inf)) for f, r in enumerate(references)])
-        self._table = np.concatenate([np.append(table, 0.0) for table in tables])
-        self._position = np.arange(len(schema))
-        self._row_keys = np.zeros(len(schema), dtype=np.complex128)
-        self._row_keys.real = self._position
-        self._row_values = self._row_keys.imag
-        # For more: one row of knots per feature, filled up to a power of two, searched without branches, which a
-        # processor could not foresee here.
         self._longest = longest = max(len(r.knots) for r in references)
         self._levels = [1 << level for level in reversed(range(longest.bit_length()))]
-        width = 2 * self._levels[0]
-        self._padded = np.full((len(schema), max(width, BLOCK * BLOCK)), np.inf)
-        for padded, reference in zip(self._padded, references, strict=True):
-            padded[: len(reference.knots)] = reference.knots
+        # One row of knots per feature, filled up with a value that none reaches to a power of two, which is searched
+        # without branches, that a processor could not foresee here. Place p among all knots, doubled, is the cell
+        # before it, and one more the cell of the knot itself.
+        width = max(2 * self._levels[0], BLOCK * BLOCK)
+        self._knots = np.full((len(schema), width), np.inf)
+        table = np.zeros((len(schema), 2 * width))
+        for feature, reference, knots, cells in zip(schema.features, references, self._knots, table, strict=True):
+            knots[: len(reference.knots)] = reference.knots
+            cells[: 2 * len(reference.knots) + 1] = _cells(feature, reference)
+        self._table = table.ravel()
+        self._first_knot = width * np.arange(len(schema))
+        # For one row: all knots ordered by (feature, value), searched in one call. Complex numbers compare that way.
+        self._keys = _keys(np.repeat(np.arange(len(schema)), width), self._knots.ravel())
+        self._row_keys = _keys(np.arange(len(schema)), np.zeros(len(schema)))
+        self._row_values = self._row_keys.imag
         self._few_rows = FEW_ROWS if longest < BLOCK * BLOCK else 0
-        self._blocks = self._padded.reshape(-1, BLOCK)
+        self._blocks = self._knots.reshape(-1, BLOCK)
         self._few: dict[int, _FewRows] = {}
-        self._first_knot = self._padded.shape[1] * self._position[:, None]
-        # From a position among the padded knots to the cell before it.
-        cells_before = np.cumsum([0, *(len(table) + 1 for table in tables[:-1])])
-        self._first_cell = cells_before[:, None] - 2 * self._first_knot
 
     @classmethod
     def fit(cls, matrix: Array, schema: FeatureSchema) -> TailDetector:
@@ -128,47 +122,42 @@ class TailDetector:
             contributions = np.where(missing, self._missing, contributions)
         return sum_of_row(contributions), lambda: contributions
 
-    def scores(self, columns: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
-        filled = columns if missing is None else np.where(missing, 0.0, columns)
-        cells = (self._cells_of_few if columns.shape[1] <= self._few_rows else self._cells_of_many)(filled)
+    def scores(self, matrix: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
+        filled = matrix if missing is None else np.where(missing, 0.0, matrix)
+        cells = (self._cells_of_few if len(matrix) <= self._few_rows else self._cells_of_many)(filled)
         contributions = self._table.take(cells)
         if missing is not None:
-            contributions = np.where(missing, self._missing[:, None], contributions)
+            contributions = np.where(missing, self._missing, contributions)
         return sum_of_rows(contributions), ReadyReasons(contributions)
 
-    def _cells_of_few(self, columns: Array) -> NDArray[np.intp]:
+    def _cells_of_few(self, matrix: Array) -> NDArray[np.intp]:
         """Counts the smaller knots in two steps: among the last of each block, then in the block, all compared."""
-        values = columns.ravel()
-        few = self._few.get(len(values)) or self._prepared_for(columns.shape[1])
+        values = matrix.ravel()
+        few = self._few.get(len(matrix)) or self._prepared_for(len(matrix))
         block = np.add.reduce((few.last_of_blocks < values).view(np.uint8), axis=0, dtype=np.uint8) + few.first_block
-        smaller = np.packbits(self._blocks.take(block, axis=0) < values[:, None]).view(np.uint16)
-        position = block * BLOCK
-        position += np.bitwise_count(smaller)
-        cells = position + position
-        cells += few.first_cell
-        cells += self._padded.take(position) == values
-        return np.asarray(cells.reshape(columns.shape))
+        place = block * BLOCK
+        # The first that is not smaller: the block's last, at the latest.
+        place += (self._blocks.take(block, axis=0) < values[:, None]).argmin(axis=1)
+        cells = place + place
+        cells += self._knots.take(place) == values
+        return np.asarray(cells.reshape(matrix.shape))
 
     def _prepared_for(self, rows: int) -> _FewRows:
-        last = np.repeat(self._padded[:, BLOCK - 1 : self._longest + BLOCK : BLOCK].T, rows, axis=1)
-        few = _FewRows(
-            last_of_blocks=np.ascontiguousarray(last),
-            first_block=np.repeat(self._first_knot.ravel() // BLOCK, rows),
-            first_cell=np.repeat(self._first_cell.ravel(), rows),
-        )
-        self._few[rows * len(self._padded)] = few
+        last = np.tile(self._knots[:, BLOCK - 1 : self._longest + BLOCK : BLOCK].T, rows)
+        few = _FewRows(last_of_blocks=np.ascontiguousarray(last), first_block=np.tile(self._first_knot // BLOCK, rows))
+        self._few[rows] = few
         return few
 
-    def _cells_of_many(self, columns: Array) -> NDArray[np.intp]:
-        """Level by level of a binary search for all values at once."""
-        knots = self._padded.ravel()
-        position = np.empty(columns.shape, dtype=np.intp)
-        position[:] = self._first_knot
+    def _cells_of_many(self, matrix: Array) -> NDArray[np.intp]:
+        """Level by level of a binary search for all values at once, feature after feature."""
+        columns, knots = np.ascontiguousarray(matrix.T), self._knots.ravel()
+        place = np.empty(columns.shape, dtype=np.intp)
+        place[:] = self._first_knot[:, None]
         for level in self._levels:
-            position += (knots.take(position + (level - 1)) < columns) * level
-        cells = 2 * position + self._first_cell
-        cells += knots.take(position) == columns
-        return cells
+            place += (knots.take(place + (level - 1)) < columns) * level
+        cells = place + place
+        cells += knots.take(place) == columns
+        return np.ascontiguousarray(cells.T)
 
     def to_document(self) -> dict[str, object]:
         """The numbers of all features one after the other, each part packed as a whole."""
@@ -254,10 +243,10 @@ def _knots(ordered: Array) -> Array:
     return np.unique(np.concatenate([ordered[:1], knots, ordered[-1:]]))
 
 
-def _keys(position: int, knots: Array) -> NDArray[np.complex128]:
-    keys = np.empty(len(knots), dtype=np.complex128)
-    keys.real = position
-    keys.imag = knots
+def _keys(features: NDArray[np.intp], values: Array) -> NDArray[np.complex128]:
+    keys = np.empty(len(values), dtype=np.complex128)
+    keys.real = features
+    keys.imag = values
     return keys
 
 
@@ -294,4 +283,4 @@ def _category_cells(reference: TailReference) -> Array:
 
 
 def _surprise(count: Any, total: int) -> Any:
-    return -np.log((count + 1.0) / (total + 1.0))
+    return 0.0 - np.log((count + 1.0) / (total + 1.0))  # never -0.0

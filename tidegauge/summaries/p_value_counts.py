@@ -7,10 +7,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from tidegauge.scoring.known_outliers import RATES
 from tidegauge.summaries.bin_counts import BinCounts, WeightedBins
 from tidegauge.summaries.window_rows import WindowRows
 
-EDGES: Final = tuple(float(f"{digit}e-{decade}") for decade in range(6, 0, -1) for digit in (1, 2, 5))
+EDGES: Final = RATES
 """1e-6, 2e-6, 5e-6, 1e-5 ... 0.5. Below and above are ordinary bins, so that none is out of range."""
 
 

@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 from tidegauge.baseline import BaselineProfile
 from tidegauge.features import Matrix, coerce_rows
 from tidegauge.records import Heartbeat, InferenceRecord
+from tidegauge.scoring.fitted import COMBINED
 from tidegauge.statistics_spec import Statistics
 from tidegauge.summaries.predictions import Labels, of_values, read_predictions
 from tidegauge.summaries.record_columns import Columns, per_row, spread, timings, weights_of
 
 Array = NDArray[np.float64]
-
-COMBINED = "combined"
-"""Under this name p_values has those of all detectors together."""
 
 
 @dataclass(frozen=True)

@@ -32,20 +32,20 @@ def test_the_documented_example_keeps_them() -> None:
 class Neighbourly(Spread):
     """Looks at the rows beside."""
 
-    def scores(self, columns: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
-        scores, reasons = super().scores(columns, missing)
-        return scores / columns.shape[1], reasons
+    def scores(self, matrix: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
+        scores, reasons = super().scores(matrix, missing)
+        return scores / len(matrix), reasons
 
 
 class Negative(Spread):
-    def scores(self, columns: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
-        scores, reasons = super().scores(columns, missing)
+    def scores(self, matrix: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
+        scores, reasons = super().scores(matrix, missing)
         return scores, lambda rows: -reasons(rows)
 
 
 class Endless(Spread):
-    def scores(self, columns: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
-        scores, reasons = super().scores(columns, missing)
+    def scores(self, matrix: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
+        scores, reasons = super().scores(matrix, missing)
         return np.where(scores > 1e9, np.inf, scores), reasons
 
 

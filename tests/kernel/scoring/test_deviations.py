@@ -10,10 +10,9 @@ from tidegauge.scoring.deviations import Deviations
 
 def deviations(reference: Matrix, rows: Matrix, schema: FeatureSchema | None = None) -> Matrix:
     """(rows, features)."""
-    columns = np.ascontiguousarray(rows.T)
-    missing = np.isnan(columns)
+    missing = np.isnan(rows)
     fitted = Deviations.fit(reference, schema or numeric_schema(reference.shape[1]))
-    return fitted.of(columns, missing if missing.any() else None).T.astype(np.float64)
+    return fitted.of(rows, missing if missing.any() else None).astype(np.float64)
 
 
 def column(*values: float) -> Matrix:

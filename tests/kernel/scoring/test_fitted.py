@@ -33,10 +33,10 @@ class Distance:
         contributions[0] = 0.0 if missing is not None and missing[0] else abs(row[0] - self.mean)
         return float(contributions[0]), lambda: contributions
 
-    def scores(self, columns: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
-        contributions = np.zeros(columns.shape)
-        contributions[0] = np.nan_to_num(np.abs(columns[0] - self.mean))
-        return contributions[0], lambda rows: contributions[:, rows]
+    def scores(self, matrix: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
+        contributions = np.zeros(matrix.shape)
+        contributions[:, 0] = np.nan_to_num(np.abs(matrix[:, 0] - self.mean))
+        return contributions[:, 0], lambda rows: contributions[rows]
 
     def to_document(self) -> dict[str, object]:
         return {"mean": self.mean}
@@ -72,9 +72,9 @@ def test_no_row_calibrates_a_detector_that_was_fitted_on_it() -> None:
             memory.rows = set(matrix[:, 0].tolist())  # type: ignore[attr-defined]
             return memory
 
-        def scores(self, columns: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
-            known = [value in self.rows for value in columns[0].tolist()]  # type: ignore[attr-defined]
-            return 1.0 - np.array(known), lambda rows: np.zeros((self.features, len(rows)))
+        def scores(self, matrix: Array, missing: Missing) -> tuple[Array, ReasonsOfRows]:
+            known = [value in self.rows for value in matrix[:, 0].tolist()]  # type: ignore[attr-defined]
+            return 1.0 - np.array(known), lambda rows: np.zeros((len(rows), self.features))
 
     for rows in (500, SMALL_SAMPLE):
         scoring = fit(rows, detectors={"memory": Memory})

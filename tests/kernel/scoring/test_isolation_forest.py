@@ -39,9 +39,7 @@ def fitted(matrix: Matrix) -> IsolationForestDetector:
 
 
 def as_scikit_learn_gets_it(reference: Matrix, rows: Matrix) -> NDArray[np.float32]:
-    columns = np.ascontiguousarray(rows.T)
-    deviations = Deviations.fit(reference, numeric_schema(reference.shape[1])).of(columns, np.isnan(columns))
-    return np.ascontiguousarray(deviations.T)
+    return Deviations.fit(reference, numeric_schema(reference.shape[1])).of(rows, np.isnan(rows))
 
 
 def scikit_learns_forest(reference: Matrix) -> Any:
@@ -76,7 +74,7 @@ def test_rows_on_the_thresholds_themselves_go_where_scikit_learn_sends_them(name
     reference = DATA[name]
     detector, forest = fitted(reference), scikit_learns_forest(reference)
     rows = on_thresholds(forest, 500)
-    totals, _ = detector._trees.walk(np.ascontiguousarray(rows.T))
+    totals, _ = detector._trees.walk(rows)
     scores = 2.0 ** -(totals / (TREES * average_path_length(np.array(ROWS_PER_TREE))))
     np.testing.assert_allclose(scores, -forest.score_samples(rows), rtol=0, atol=1e-9)
 

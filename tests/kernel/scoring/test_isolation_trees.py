@@ -60,7 +60,7 @@ def test_the_average_path_length_is_that_of_searches_in_vain() -> None:
 
 def test_paths_count_splits_and_what_their_leaves_left_together() -> None:
     rows = np.array([[9.0, 0.5], [-2.0, 0.6], [9.0, 0.6]], dtype=np.float32)
-    totals, leaves = IsolationTrees(TWO).walk(np.ascontiguousarray(rows.T))
+    totals, leaves = IsolationTrees(TWO).walk(rows)
     np.testing.assert_allclose(totals, [1 + OF_3 + OF_5, 2 + OF_5, 2 + OF_5], atol=1e-9)
     assert leaves.shape == (2, 3)
 
@@ -68,9 +68,9 @@ def test_paths_count_splits_and_what_their_leaves_left_together() -> None:
 def test_features_are_credited_with_what_their_splits_save() -> None:
     trees = IsolationTrees(TWO)
     rows = np.array([[9.0, 0.5], [-2.0, 0.6]], dtype=np.float32)
-    _, leaves = trees.walk(np.ascontiguousarray(rows.T))
+    _, leaves = trees.walk(rows)
     root = (3 * (1 + OF_3) + 2 * 2) / 5
-    expected = [[0.0, 0.0], [root - (1 + OF_3), root - 2], [0.0, 0.0]]
+    expected = [[0.0, root - (1 + OF_3), 0.0], [0.0, root - 2, 0.0]]
     np.testing.assert_allclose(trees.credits(leaves, 3), expected, atol=1e-9)
 
 
@@ -79,28 +79,28 @@ def test_a_batch_walks_as_its_rows_alone_do(rows: int) -> None:
     trees = IsolationTrees(random_nodes(7, features=5))
     matrix = np.random.default_rng(2).normal(size=(rows, 5)).astype(np.float32)
     matrix[0] = [np.inf, -np.inf, 3e38, -3e38, 0]
-    totals, leaves = trees.walk(np.ascontiguousarray(matrix.T))
+    totals, leaves = trees.walk(matrix)
     credited = trees.credits(leaves, 5)
     for position in range(rows):
         total, leaf = trees.walk_few(matrix[position : position + 1])
         assert total == totals[position]
         np.testing.assert_array_equal(leaf[:, 0], leaves[:, position])
-        np.testing.assert_array_equal(trees.credits(leaf, 5)[:, 0], credited[:, position])
+        np.testing.assert_array_equal(trees.credits(leaf, 5)[0], credited[position])
 
 
 def test_credits_add_up_to_what_the_whole_path_saved() -> None:
     forest = random_nodes(7, features=5)
     trees = IsolationTrees(forest)
     matrix = np.random.default_rng(2).normal(size=(50, 5)).astype(np.float32)
-    totals, leaves = trees.walk(np.ascontiguousarray(matrix.T))
-    saved = trees.credits(leaves, 5).sum(axis=0)
+    totals, leaves = trees.walk(matrix)
+    saved = trees.credits(leaves, 5).sum(axis=1)
     assert np.ptp(totals + saved) < 1e-8  # the expectation at the roots, the same for every row
 
 
 def test_no_rows_walk_nowhere() -> None:
     trees = IsolationTrees(TWO)
-    totals, leaves = trees.walk(np.empty((2, 0), dtype=np.float32))
-    assert (totals.shape, leaves.shape, trees.credits(leaves, 2).shape) == ((0,), (2, 0), (2, 0))
+    totals, leaves = trees.walk(np.empty((0, 2), dtype=np.float32))
+    assert (totals.shape, leaves.shape, trees.credits(leaves, 2).shape) == ((0,), (2, 0), (0, 2))
 
 
 CHAIN = [0] * (DEPTH + 1) + [LEAF] * (DEPTH + 2)
