@@ -30,6 +30,7 @@ class InferenceRecord:
     What is known of one served request.
 
     time_ms: arrival, the request's event time. latency_ms: arrival to answer; upstream_ms: the predictor's part of it.
+    status: 0 where it is not known.
     features: rows x features in schema order, None = missing; None in all where the request could not be read.
     scores, p_values: {detector: one per row}; p_values also has "combined". outlier: one per row.
     top: per row the features that drive its score, [name, contribution], largest first.

@@ -24,6 +24,9 @@ DROP_REASONS: Final = (
     "cancelled",  # the request was cut off before its answer
     "internal_error",  # a fault of ours
     "stopped",  # still under way when the process had to end
+    "request_not_seen",  # the collector saw a response event alone
+    "event_full",  # the collector had no room for the request's event
+    "event_too_large",  # the request's event was longer than the collector takes
 )
 """Why a record may be dropped, for metric labels and accounts."""
 

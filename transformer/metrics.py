@@ -53,7 +53,7 @@ class Metrics(Collector):  # type: ignore[misc]  # prometheus_client's types are
         self._upstream, self._added = Histogram(UPSTREAM_BUCKETS_S), Histogram(ADDED_BUCKETS_S)
 
     def count_answer(self, protocol: str, status: int) -> None:
-        self.answers[protocol, f"{status // 100}xx"] += 1
+        self.answers[protocol, f"{status // 100}xx" if status else "unknown"] += 1
 
     def count_served(self, request: ServedRequest) -> None:
         self.count_answer(request.protocol, request.status)

@@ -32,6 +32,7 @@ ISSUES: Final = (
     "answer_encoded",  # the answer's body is compressed
     "answer_not_json",
     "answer_binary_tensor",  # as binary_tensor, in the answer
+    "response_not_seen",  # the collector saw the request's event alone: an error, a slow answer, or a lost event
     "no_predictions",  # the answer has neither "predictions" nor "outputs"
 )
 """Every kind of issue counted here, beside features.ISSUES, for metric labels."""

@@ -89,6 +89,11 @@ class Recorder:
         _log.warning("record_dropped id=%s reason=%s", request.id, reason)
         self._ledger.drop(reason)
 
+    def missed(self, reason: str) -> None:
+        """Something was served of which too little is known for a record. reason: one of capture.DROP_REASONS."""
+        self._ledger.arrive(self._clock.now_ms())
+        self._ledger.drop(reason)
+
     async def close(self, timeout_s: float) -> None:
         """The last records, then the last heartbeat; what Kafka does not take within timeout_s becomes dropped."""
         if self._timer is not None:

@@ -12,6 +12,7 @@ import yaml
 from tidegauge.baseline import BaselineProfile
 from tidegauge.features import FeatureSchema, FeatureSpec
 from tidegauge.monitor import ModelMonitor, parse_monitor
+from transformer.collector import settings as collector_settings
 from transformer.settings import GRACE_S, read_settings
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "manifests" / "examples"
@@ -71,3 +72,35 @@ def test_the_monitor_is_read_from_where_the_config_map_is_mounted(transformer: A
 
 def test_the_pod_lives_longer_than_the_transformer_needs_to_stop(transformer: Any) -> None:
     assert transformer["terminationGracePeriodSeconds"] > GRACE_S
+
+
+@pytest.fixture
+def collector() -> dict[str, Any]:
+    """By kind."""
+    documents = yaml.safe_load_all((EXAMPLES / "collector.yaml").read_text())
+    return {document["kind"]: document for document in documents}
+
+
+def test_the_collectors_arguments_start_it(collector: dict[str, Any], mounted: Path, monitor: ModelMonitor) -> None:
+    pod = collector["Deployment"]["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    assert container["command"] == ["python", "-m", "transformer.collector"]
+    settings = collector_settings.read_settings([arg.replace(MOUNTED, str(mounted)) for arg in container["args"]])
+    assert settings.http_port == container["ports"][0]["containerPort"]
+    assert settings.monitor == monitor
+    assert pod["terminationGracePeriodSeconds"] > GRACE_S
+    assert pod["volumes"][0]["configMap"]["name"] in (EXAMPLES / "modelmonitor.yaml").read_text()
+
+
+def test_the_logger_sends_the_monitors_events_to_the_collectors_service(
+    collector: dict[str, Any], monitor: ModelMonitor
+) -> None:
+    metadata, service = collector["InferenceService"]["metadata"], collector["Service"]
+    assert (metadata["name"], metadata["namespace"]) == (monitor.inference_service, monitor.namespace)
+    logger = collector["InferenceService"]["spec"]["predictor"]["logger"]
+    named = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc.cluster.local"
+    assert (logger["mode"], logger["url"]) == ("all", f"http://{named}/")
+    assert all(header == "-".join(map(str.capitalize, header.split("-"))) for header in logger["metadataHeaders"])
+    labels = collector["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"] == labels
+    assert service["spec"]["sessionAffinity"] == "ClientIP"
