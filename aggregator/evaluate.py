@@ -72,7 +72,7 @@ def _judged(closed: Closed, monitor: ModelMonitor, profile: BaselineProfile, mem
     report = judge(
         monitor=monitor, profile=profile, version=key.version, window=key.window, summary=summary, memory=memory
     )
-    memory = remember(memory, profile=profile, summary=summary, report=report)
+    memory = remember(memory, report)
     alerts, told = alerted(AlertState.from_document(memory.alerts), report, monitor.alerts)
     memories.put(key.version, key.baseline, replace(memory, alerts=alerts.to_document()).encode())
     yield from _published(report, monitor)

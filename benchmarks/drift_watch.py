@@ -18,10 +18,10 @@ from benchmarks.drift_traffic import Counts, Stream
 from tidegauge.budget import BASELINE_RISK
 from tidegauge.dispersion import Dispersion, ratios
 from tidegauge.drift import normal_tail
-from tidegauge.drift.chi_squared import inverse_survival, log_survival
+from tidegauge.drift.chi_squared import inverse_survivals, log_survivals
 from tidegauge.drift.jensen_shannon import divergence_parts
-from tidegauge.drift.normal_scores import location_scores
-from tidegauge.drift.window_bins import PSEUDO_COUNT, smoothed_shares
+from tidegauge.drift.normal_scores import location_scores, side_by_side
+from tidegauge.drift.window_bins import PSEUDO_COUNT, FeatureBins, WindowBins
 
 Array = NDArray[np.float64]
 
@@ -44,23 +44,13 @@ class Watcher:
     def __init__(self, stream: Stream, *, decisions: int | None = None) -> None:
         """decisions: that share the budget; by default two for each feature of the stream."""
         self._stream = stream
-        self._sizes = np.array([len(reference) for reference in stream.references])
-        self._starts = np.cumsum(self._sizes) - self._sizes
-        self._shares = np.concatenate([smoothed_shares(reference) for reference in stream.references])
-        scores = [location_scores(reference[:-1]) for reference in stream.references]
-        ordered = [
-            kind != "categorical" and found is not None for kind, found in zip(stream.kinds, scores, strict=True)
-        ]
-        self._ordered = np.array(ordered)
-        self._scores = np.concatenate(
-            [
-                np.zeros(size) if found is None or not keep else [*found, 0.0]
-                for found, size, keep in zip(scores, self._sizes.tolist(), ordered, strict=True)
-            ]
-        )
+        described = zip(stream.kinds, stream.references, strict=True)
+        bins = WindowBins([FeatureBins("", kind, counts, counts) for kind, counts in described], min_count=1)
+        self._sizes, self._starts, self._shares = bins.sizes, bins.starts, bins.reference_shares
+        self._rows, self._values = bins.reference_rows, bins.reference_values
+        self._scores, known = side_by_side(location_scores, bins.reference, bins.sizes)
+        self._ordered = bins.ordered & known
         self._decisions = decisions or 2 * len(stream.references)
-        self._rows = np.array([float(reference.sum()) for reference in stream.references])
-        self._values = np.array([float(reference[:-1].sum()) for reference in stream.references])
 
     def flat(self, counts: Counts) -> Array:
         """(windows, features, widest) -> (windows, bins of all features)."""
@@ -93,16 +83,13 @@ class Watcher:
         found &= self._ordered
         scale = 8 * self._stream.rows / np.broadcast_to(all_bins, divergence.shape)
         df = self._sizes - 1
-        central = np.array([inverse_survival(level, int(one)) for one in df])
-        uncertain = np.array([inverse_survival(baseline, int(one)) for one in df]) / (8 * self._rows)
+        central = inverse_survivals(level, df)
+        uncertain = inverse_survivals(baseline, df) / (8 * self._rows)
         allowed = np.maximum(policy.divergence, uncertain)
         # A far quantile of the non-central distribution lies above the central one plus the non-centrality.
-        for window, feature in np.argwhere(scale * (divergence - allowed) > central).tolist():
-            by = float(scale[window, feature])
-            log_p = log_survival(
-                by * float(divergence[window, feature]), int(df[feature]), by * float(allowed[feature])
-            )
-            found[window, feature] |= log_p <= math.log(level)
+        close = np.nonzero(scale * (divergence - allowed) > central)
+        by, feature = scale[close], close[1]
+        found[close] |= log_survivals(by * divergence[close], df[feature], by * allowed[feature]) <= math.log(level)
         return np.asarray(found)
 
 

@@ -55,23 +55,25 @@ class OutlierRate:
 def outside_range(profile: BaselineProfile, summary: WindowSummary) -> list[dict[str, RangeResult]]:
     """{"max", "min", "mean", "standard_deviation": result} per feature, in schema order."""
     moments = summary.moments
-    bins = zip(summary.bins.by_feature(), summary.bins.weighted(), strict=True)
-    spreads = moments.population_standard_deviation().tolist()
+    columns = (moments.count, moments.low, moments.high, moments.mean, moments.population_standard_deviation())
+    bounds = np.array(summary.bins.bounds)
+    below, above = summary.bins.counts[bounds[:-1]].tolist(), summary.bins.counts[bounds[1:] - 2].tolist()
+    described = zip(profile.schema.features, profile.references, summary.bins.weighted, below, above, strict=True)
     results: list[dict[str, RangeResult]] = []
-    for at, (feature, (counts, weighted)) in enumerate(zip(profile.schema.features, bins, strict=True)):
-        reference, rows = profile.references[at], int(moments.count[at])
+    for (feature, reference, weighted, lower, higher), (rows, low, high, mean, spread) in zip(
+        described, zip(*(column.tolist() for column in columns), strict=True), strict=True
+    ):
         if feature.kind == "categorical" or not rows:
             categorical = feature.kind == "categorical"
             why = NotMeasured("categories have no range" if categorical else "the window has no value")
             results.append({"max": why, "min": why, "mean": why, "standard_deviation": why})
             continue
-        values = int(reference.counts[:-1].sum())
         results.append(
             {
-                "max": _beyond(float(moments.high[at]), None, reference.high, int(counts[-2]), rows, values),
-                "min": _beyond(float(moments.low[at]), reference.low, None, int(counts[0]), rows, values),
-                "mean": _mean(float(moments.mean[at]), reference, weighted.effective_values),
-                "standard_deviation": _spread(spreads[at], reference, rows),
+                "max": _beyond(high, None, reference.high, higher, rows, reference.values),
+                "min": _beyond(low, reference.low, None, lower, rows, reference.values),
+                "mean": _mean(mean, reference, weighted.effective_values),
+                "standard_deviation": _spread(spread, reference, rows),
             }
         )
     return results
@@ -122,14 +124,17 @@ def _beyond(
     """
     bound = high if low is None else low
     assert bound is not None, "a baseline has a range for all quantities"
-    shares = (rows - np.arange(beyond)) / (rows + reference_rows - np.arange(beyond))
+    p_value = 1.0
+    if beyond:
+        shares = (rows - np.arange(beyond)) / (rows + reference_rows - np.arange(beyond))
+        p_value = float(np.exp(np.log(shares).sum()))
     return Outside(
         value=value,
         low=low,
         high=high,
         outside=beyond > 0,
         expected=rows / (rows + reference_rows),
-        p_value=float(np.exp(np.log(shares).sum())),
+        p_value=p_value,
     )
 
 
@@ -142,8 +147,7 @@ def _mean(value: float, reference: FeatureReference, rows: float) -> RangeResult
         return NotMeasured("the baseline's values are all the same")
     if not math.isfinite(value):
         return NotMeasured("the window's mean is too large for a number")
-    values = int(reference.counts[:-1].sum())
-    error = reference.sd * math.sqrt(1 / rows + 1 / values)
+    error = reference.sd * math.sqrt(1 / rows + 1 / reference.values)
     distance = abs(value - reference.mean) / error
     return Outside(
         value=value,

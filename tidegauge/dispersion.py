@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tidegauge.drift.chi_squared import inverse_survival
 from tidegauge.drift.jensen_shannon import divergence_parts
-from tidegauge.drift.normal_scores import location_scores, spread_scores
+from tidegauge.drift.normal_scores import location_scores, side_by_side, spread_scores
 from tidegauge.drift.window_bins import PSEUDO_COUNT, Counts
 from tidegauge.windows import Window
 
@@ -141,12 +141,9 @@ def ratios(references: Sequence[Counts], before: Counts, after: Counts) -> NDArr
     value = np.ones(before.shape[-1])
     value[starts + sizes - 1] = 0.0  # the bin of missing values is no place
     for scores_of in (location_scores, spread_scores):
-        listed = [scores_of(reference[:-1]) for reference in references]
-        scores = np.concatenate(
-            [np.zeros(size) if s is None else [*s, 0.0] for s, size in zip(listed, sizes.tolist(), strict=True)]
-        )
+        scores, known = side_by_side(scores_of, np.concatenate(references), sizes)
         ratio = _ratio_of_means(scores, before * value, after * value, starts)
-        ratio[..., [s is None for s in listed]] = np.nan
+        ratio[..., ~known] = np.nan
         found.append(ratio)
     return np.array(found)
 

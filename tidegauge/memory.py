@@ -8,26 +8,24 @@ from typing import Any, Final
 
 import orjson
 
-from tidegauge.baseline import BaselineProfile
 from tidegauge.dispersion import Dispersion
 from tidegauge.report import WindowReport
-from tidegauge.subjects import subjects_of
-from tidegauge.summaries.window_summary import WindowSummary
 
-VERSION: Final = 1
+VERSION: Final = 2
+
+READABLE: Final = (1, 2)
+"""Version 1 also counted windows, which nobody asked for."""
 
 
 @dataclass(frozen=True)
 class MonitorMemory:
     """
-    windows: judged so far. spent: expected false alarms that they may have raised, at most. drifted: how many of them
-    were drift. alerts: what alerting remembers; the kernel's verdicts do not read it.
+    spent: expected false alarms that the windows so far may have raised, at most. alerts: what alerting remembers; the
+    kernel's verdicts do not read it.
     """
 
     dispersion: Dispersion = field(default_factory=Dispersion)
-    windows: int = 0
     spent: float = 0.0
-    drifted: int = 0
     alerts: Mapping[str, Any] | None = None
 
     def encode(self) -> bytes:
@@ -35,35 +33,24 @@ class MonitorMemory:
             {
                 "v": VERSION,
                 "dispersion": self.dispersion.to_state(),
-                "windows": self.windows,
                 "spent": self.spent,
-                "drifted": self.drifted,
                 "alerts": self.alerts,
             }
         )
 
     @classmethod
     def decode(cls, data: bytes) -> MonitorMemory:
-        """Raises ValueError for the bytes of another version."""
+        """Raises ValueError for the bytes of a version that this program does not read."""
         state = orjson.loads(data)
-        if (version := state.pop("v", None)) != VERSION:
-            raise ValueError(f"memory of version {version!r}, this program reads {VERSION}")
-        return cls(**{**state, "dispersion": Dispersion.from_state(state["dispersion"])})
+        if (version := state.get("v")) not in READABLE:
+            raise ValueError(f"memory of version {version!r}, this program reads {' and '.join(map(str, READABLE))}")
+        return cls(Dispersion.from_state(state["dispersion"]), float(state["spent"]), state["alerts"])
 
 
-def remember(
-    memory: MonitorMemory, *, profile: BaselineProfile, summary: WindowSummary, report: WindowReport
-) -> MonitorMemory:
-    """report: the verdict on the summary, given with this memory. Windows come in the order of their time."""
-    spending = report.spending
-    known = replace(
-        memory,
-        windows=memory.windows + 1,
-        spent=spending.spent,
-        drifted=memory.drifted + bool(report.drifted_features),
-    )
-    if spending.state == "too_few_rows":
+def remember(memory: MonitorMemory, report: WindowReport) -> MonitorMemory:
+    """report: as `judge` gave it with this memory. Windows come in the order of their time."""
+    known = replace(memory, spent=report.spending.spent)
+    if report.spending.state == "too_few_rows":
         return known
-    subjects = subjects_of(profile, summary)
-    references, windows = [s.reference for s in subjects], [s.window for s in subjects]
+    references, windows = [bins.reference for bins in report.bins], [bins.window for bins in report.bins]
     return replace(known, dispersion=memory.dispersion.observe(references, windows, report.window))

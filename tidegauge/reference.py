@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,18 @@ class FeatureReference:
     high: float | None
     edges: Edges
     counts: Counts
+
+    @cached_property
+    def values(self) -> int:
+        """Rows with a value."""
+        return int(self.counts[:-1].sum())
+
+    @cached_property
+    def positions(self) -> Edges | None:
+        """The middle of each bin of values; of the two open ones, their edge. None for categories."""
+        if self.mean is None or not len(self.edges):
+            return None
+        return np.concatenate([self.edges[:1], (self.edges[:-1] + self.edges[1:]) / 2, self.edges[-1:]])
 
     @classmethod
     def of(

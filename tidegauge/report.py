@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
@@ -13,6 +13,7 @@ from tidegauge.baseline import BaselineProfile
 from tidegauge.budget import Spending
 from tidegauge.causes.cause import Cause
 from tidegauge.drift.results import DriftResult, Measured
+from tidegauge.drift.window_bins import FeatureBins
 from tidegauge.summaries.request_counts import RequestCounts
 from tidegauge.summaries.served_account import Completeness
 from tidegauge.windows import Window
@@ -23,7 +24,7 @@ Verdict: TypeAlias = Literal["drift", "no_drift", "learning", "unknown"]
 """unknown: no test could be made. learning: only fixed thresholds tell, as the traffic's variation is not known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FeatureReport:
     """
     statistics: as tidegauge.statistics has them, None where the values do not give one. Categories have counts only:
@@ -37,7 +38,7 @@ class FeatureReport:
     tests: Mapping[str, DriftResult]
     dispersion: Mapping[str, float] | None = None
 
-    @property
+    @cached_property
     def drifted(self) -> bool:
         return any(isinstance(result, Measured) and result.drifted for result in self.tests.values())
 
@@ -74,6 +75,8 @@ class WindowReport:
     """What has changed and how, the largest change first."""
     profile: BaselineProfile | None = field(default=None, repr=False, compare=False)
     """What the window was compared with, for pictures; no part of the document."""
+    bins: Sequence[FeatureBins] = field(default=(), repr=False, compare=False)
+    """What was tested, for memory.remember; no part of the document."""
 
     @cached_property
     def key(self) -> str:

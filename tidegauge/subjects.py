@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
 from tidegauge.baseline import BaselineProfile
-from tidegauge.binning import Edges
-from tidegauge.drift.window_bins import Counts
+from tidegauge.drift.window_bins import Counts, FeatureBins
 from tidegauge.errors import IncompatibleSummaries
-from tidegauge.features import Kind
 from tidegauge.summaries.bin_counts import BinCounts
 from tidegauge.summaries.window_summary import WindowSummary
 
 
-@dataclass(frozen=True)
-class Subject:
-    """reference, window: counts of the same bins, missing last. positions: as WindowBins has them."""
-
-    name: str
-    kind: Kind
-    reference: Counts
-    window: Counts
-    positions: NDArray[np.float64] | None
-
-
-def subjects_of(profile: BaselineProfile, summary: WindowSummary) -> list[Subject]:
+def subjects_of(profile: BaselineProfile, summary: WindowSummary) -> list[FeatureBins]:
     """In schema order. Raises IncompatibleSummaries when the summary's bins are not the profile's."""
     bounds = tuple(np.cumsum([0, *(len(reference.counts) for reference in profile.references)]).tolist())
     if summary.bins.bounds != bounds:
         raise IncompatibleSummaries("bins", bounds, summary.bins.bounds)
     described = zip(profile.schema.features, profile.references, _windows(summary.bins), strict=True)
     return [
-        Subject(feature.name, feature.kind, reference.counts, counts, _positions(feature.kind, reference.edges))
+        FeatureBins(feature.name, feature.kind, reference.counts, counts, reference.positions)
         for feature, reference, counts in described
     ]
 
@@ -45,12 +29,5 @@ def _windows(bins: BinCounts) -> list[Counts]:
         return list(bins.by_feature())
     return [
         weighted.counts * (weighted.effective_rows / max(float(weighted.counts.sum()), 1.0))
-        for weighted in bins.weighted()
+        for weighted in bins.weighted
     ]
-
-
-def _positions(kind: Kind, edges: Edges) -> NDArray[np.float64] | None:
-    """The middle of each bin; of the two open ones, their edge."""
-    if kind == "categorical" or not len(edges):
-        return None
-    return np.concatenate([edges[:1], (edges[:-1] + edges[1:]) / 2, edges[-1:]])

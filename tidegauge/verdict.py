@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
 
 from tidegauge.baseline import BaselineProfile
 from tidegauge.budget import Budget, Spending, SpendingState
 from tidegauge.causes import causes_of
 from tidegauge.dispersion import LEARNING_PAIRS
-from tidegauge.drift import DRIFT_TESTS, REPORTED_TESTS
-from tidegauge.drift.results import DriftResult
-from tidegauge.drift.window_bins import AlarmLevel, WindowBins
+from tidegauge.drift import DRIFT_TESTS, REPORTED_TESTS, run_tests
+from tidegauge.drift.window_bins import Array, FeatureBins, WindowBins
 from tidegauge.memory import MonitorMemory
 from tidegauge.monitor import ModelMonitor
 from tidegauge.report import FeatureReport, WindowReport
 from tidegauge.statistics import feature_statistics, window_statistics
-from tidegauge.subjects import Subject, subjects_of
+from tidegauge.subjects import subjects_of
 from tidegauge.summaries.window_summary import WindowSummary
 from tidegauge.windows import Window
+
+_TESTS: Final = {**DRIFT_TESTS, **REPORTED_TESTS}
 
 
 def judge(
@@ -53,6 +56,7 @@ def judge(
         statistics=window_statistics(monitor, profile, summary),
         causes=causes_of(profile, summary, features),
         profile=profile,
+        bins=subjects,
     )
 
 
@@ -76,50 +80,34 @@ def _spending(budget: Budget, memory: MonitorMemory | None, *, rows: float) -> S
     )
 
 
-def _dispersions(memory: MonitorMemory | None, subjects: int) -> list[Mapping[str, float] | None]:
-    """Per subject: of the tests over all bins, and of the location test; None while they are being learnt."""
+def _dispersions(memory: MonitorMemory | None, subjects: int) -> Mapping[str, Array] | None:
+    """Of the location test, and of the tests over all bins; None while they are being learnt."""
     if memory is None:
-        return [{"all_bins": 1.0, "location": 1.0}] * subjects
+        return {"all_bins": np.ones(subjects), "location": np.ones(subjects)}
     if memory.dispersion.learning:
-        return [None] * subjects
-    both = zip(memory.dispersion.for_all_bins().tolist(), memory.dispersion.for_location().tolist(), strict=True)
-    return [{"all_bins": all_bins, "location": location} for all_bins, location in both]
+        return None
+    return {"all_bins": memory.dispersion.for_all_bins(), "location": memory.dispersion.for_location()}
 
 
 def _judge_subjects(
-    subjects: list[Subject],
-    statistics: list[dict[str, Any]],
+    subjects: Sequence[FeatureBins],
+    statistics: Sequence[Mapping[str, Any]],
     budget: Budget,
-    dispersions: list[Mapping[str, float] | None],
+    dispersions: Mapping[str, Array] | None,
 ) -> tuple[FeatureReport, ...]:
-    learning = None in dispersions
-    levels = {test: budget.level(test, learning=learning) for test in (*DRIFT_TESTS, *REPORTED_TESTS)}
-    reports = []
-    for subject, of_feature, dispersion in zip(subjects, statistics, dispersions, strict=True):
-        reports.append(
-            FeatureReport(
-                name=subject.name,
-                statistics=of_feature,
-                tests=_test(subject, levels, dispersion, min_count=budget.windows.min_count),
-                dispersion=dispersion,
-            )
-        )
-    return tuple(reports)
-
-
-def _test(
-    subject: Subject, levels: Mapping[str, AlarmLevel], dispersion: Mapping[str, float] | None, *, min_count: int
-) -> dict[str, DriftResult]:
-    bins = WindowBins(
-        kind=subject.kind,
-        reference=subject.reference,
-        window=subject.window,
-        min_count=min_count,
-        positions=subject.positions,
+    scales: Mapping[str, Any] = dispersions or {"all_bins": 1.0}
+    levels = {
+        test: budget.level(test, learning=dispersions is None).scaled(scales.get(test, scales["all_bins"]))
+        for test in _TESTS
+    }
+    results = run_tests(_TESTS, WindowBins(subjects, min_count=budget.windows.min_count), levels)
+    reported = [None] * len(subjects) if dispersions is None else _by_subject(dispersions)
+    return tuple(
+        FeatureReport(subject.name, of_subject, tests, dispersion)
+        for subject, of_subject, tests, dispersion in zip(subjects, statistics, results, reported, strict=True)
     )
-    scales = dispersion or {"all_bins": 1.0}
-    results = {}
-    for name, test in (*DRIFT_TESTS.items(), *REPORTED_TESTS.items()):
-        level = levels[name].scaled(scales.get(name, scales["all_bins"]))
-        results[name] = test(bins, level)
-    return results
+
+
+def _by_subject(columns: Mapping[str, Array]) -> list[dict[str, float]]:
+    values = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, one, strict=True)) for one in values]

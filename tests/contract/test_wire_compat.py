@@ -246,7 +246,7 @@ def test_summary_v2() -> None:
         "status.503": 3.0,
     }
     assert summary.moments.count.tolist() == [149, 150, 150]
-    assert [bins.counts.sum() for bins in summary.bins.weighted()] == [591.0, 591.0, 591.0]
+    assert [bins.counts.sum() for bins in summary.bins.weighted] == [591.0, 591.0, 591.0]
     assert summary.quantiles is not None
     assert summary.quantiles.quantiles(np.array([0.25, 0.5, 0.75]))[0].tolist() == pytest.approx(
         [167.0, 173.0, 179.0], abs=1e-5

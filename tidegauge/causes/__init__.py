@@ -16,7 +16,7 @@ from tidegauge.causes.categories import changes_of_categories
 from tidegauge.causes.cause import KINDS, Cause, CauseKind
 from tidegauge.causes.correlation import broken_correlations
 from tidegauge.causes.numbers import changes_of_missing, changes_of_numbers
-from tidegauge.causes.side import Side, sides_of
+from tidegauge.causes.side import Side, side_of
 from tidegauge.drift.results import DriftResult, Measured
 from tidegauge.summaries.window_summary import WindowSummary
 
@@ -39,11 +39,12 @@ def causes_of(profile: BaselineProfile, summary: WindowSummary, judged: Sequence
     Drifted features by the size of their change, the largest first, each with its changes, the largest first; then
     broken correlations. judged: of the features, by name, and of the model's answers.
     """
-    sides = sides_of(profile, summary)
+    known = profile.schema.index
     found: list[Cause] = []
     for report in sorted((report for report in judged if report.drifted), key=_size, reverse=True):
-        found += _of_feature(sides[report.name]) if report.name in sides else _of_prediction(report)
-    steady = {report.name for report in judged if report.name in sides and not report.drifted}
+        is_feature = report.name in known
+        found += _of_feature(side_of(profile, summary, report.name)) if is_feature else _of_prediction(report)
+    steady = {report.name for report in judged if report.name in known and not report.drifted}
     return (*found, *broken_correlations(profile, summary, steady))
 
 

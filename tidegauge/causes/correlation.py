@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from tidegauge.baseline import BaselineProfile
 from tidegauge.causes.cause import Cause
 from tidegauge.scoring.mahalanobis import MahalanobisDetector
-from tidegauge.summaries.cross_moments import CrossMoments
 from tidegauge.summaries.window_summary import WindowSummary
 
 SMALLEST_CHANGE: Final = 0.3
@@ -44,12 +43,10 @@ def broken_correlations(profile: BaselineProfile, summary: WindowSummary, steady
     before, now = before[np.ix_(chosen, chosen)], summary.cross.correlation()
     change = np.abs(now - before)
     usable = np.array([name in steady for name in names])
-    broken = (
-        (change >= SMALLEST_CHANGE)
-        & (_standard_errors(before, now, summary.cross, profile.rows) >= STANDARD_ERRORS)
-        & np.outer(usable, usable)
-    )
-    pairs = sorted(zip(*np.nonzero(np.triu(broken, 1)), strict=True), key=lambda pair: -change[pair])
+    changed = np.nonzero(np.triu((change >= SMALLEST_CHANGE) & usable & usable[:, None], 1))
+    errors = _standard_errors(before[changed], now[changed], summary.cross.count[changed], profile.rows)
+    candidates = zip(*changed, (errors >= STANDARD_ERRORS).tolist(), strict=True)
+    pairs = sorted(((i, j) for i, j, broken in candidates if broken), key=lambda pair: -change[pair])
     found: list[Cause] = []
     told: set[int] = set()
     for left, right in pairs:
@@ -64,11 +61,11 @@ def _reference_correlation(profile: BaselineProfile) -> Array | None:
     return detector.correlation if isinstance(detector, MahalanobisDetector) else None
 
 
-def _standard_errors(before: Array, now: Array, cross: CrossMoments, reference_rows: int) -> Array:
-    """How many of them the two are apart; 0 for pairs with too few rows, NaN where one has no correlation."""
+def _standard_errors(before: Array, now: Array, rows: NDArray[np.int64], reference_rows: int) -> Array:
+    """How many of them the two are apart; 0 for pairs with too few rows."""
     apart = np.abs(np.arctanh(_open(now)) - np.arctanh(_open(before)))
-    error = np.sqrt(1 / np.maximum(cross.count - 3, 1) + 1 / max(reference_rows - 3, 1))
-    return np.where(cross.count >= FEWEST_ROWS, apart / error, 0.0)
+    error = np.sqrt(1 / np.maximum(rows - 3, 1) + 1 / max(reference_rows - 3, 1))
+    return np.where(rows >= FEWEST_ROWS, apart / error, 0.0)
 
 
 def _open(correlation: Array) -> Array:

@@ -45,7 +45,8 @@ def changes_of_missing(side: Side) -> list[Cause]:
 
 def changes_of_numbers(side: Side) -> list[Cause]:
     """One that says what has become of the values as a whole, and values beyond the baseline's range beside it."""
-    finite = math.isfinite(side.mean) and math.isfinite(side.sd)
+    # A spread of numbers below 1e-154 is 0: their squares underflow.
+    finite = math.isfinite(side.mean) and math.isfinite(side.sd) and bool(side.reference.sd)
     whole = _constant(side) or _no_longer_constant(side) or (change_of_unit(side) if finite else None)
     if whole:
         return [whole]

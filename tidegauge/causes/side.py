@@ -66,21 +66,18 @@ class Side:
         return self.moved > 2 * self.noise + 0.01
 
 
-def sides_of(profile: BaselineProfile, summary: WindowSummary) -> dict[str, Side]:
-    """By feature."""
-    moments = summary.moments
-    deviations = moments.population_standard_deviation()
-    sides = {}
-    for at, (feature, bins) in enumerate(zip(profile.schema.features, summary.bins.weighted(), strict=True)):
-        sides[feature.name] = Side(
-            feature=feature,
-            reference=profile.references[at],
-            counts=bins.counts,
-            rows=bins.effective_rows,
-            values=bins.effective_values,
-            mean=float(moments.mean[at]),
-            sd=float(deviations[at]),
-            low=float(moments.low[at]),
-            high=float(moments.high[at]),
-        )
-    return sides
+def side_of(profile: BaselineProfile, summary: WindowSummary, feature: str) -> Side:
+    """feature: the name of one of the profile's."""
+    at, moments = profile.schema.index[feature], summary.moments
+    bins = summary.bins.weighted[at]
+    return Side(
+        feature=profile.schema.features[at],
+        reference=profile.references[at],
+        counts=bins.counts,
+        rows=bins.effective_rows,
+        values=bins.effective_values,
+        mean=float(moments.mean[at]),
+        sd=float(moments.population_standard_deviation()[at]),
+        low=float(moments.low[at]),
+        high=float(moments.high[at]),
+    )

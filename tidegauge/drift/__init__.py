@@ -8,9 +8,12 @@ its share of the budget.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
+import numpy as np
+
+from tidegauge.drift.chi_squared import log_survivals
 from tidegauge.drift.hellinger import hellinger
 from tidegauge.drift.jensen_shannon import jensen_shannon
 from tidegauge.drift.kolmogorov_smirnov import kolmogorov_smirnov
@@ -18,11 +21,12 @@ from tidegauge.drift.kullback_leibler import kullback_leibler
 from tidegauge.drift.location import location
 from tidegauge.drift.pearson import pearson
 from tidegauge.drift.population_stability import population_stability
-from tidegauge.drift.results import DriftResult
+from tidegauge.drift.results import ChiSquaredTail, DriftResult, Findings, Measured
 from tidegauge.drift.wasserstein import wasserstein
-from tidegauge.drift.window_bins import AlarmLevel, WindowBins
+from tidegauge.drift.window_bins import AlarmLevel, Array, WindowBins
 
-DriftTest: TypeAlias = Callable[[WindowBins, AlarmLevel], DriftResult]
+DriftTest: TypeAlias = Callable[[WindowBins, AlarmLevel], Findings]
+"""Of all features at once: one after the other, Python would take most of the time that a window is judged in."""
 
 DRIFT_TESTS: Final[Mapping[str, DriftTest]] = {
     "jensen_shannon": jensen_shannon,
@@ -37,3 +41,36 @@ REPORTED_TESTS: Final[Mapping[str, DriftTest]] = {
     "kolmogorov_smirnov": kolmogorov_smirnov,
     "chi_squared": pearson,
 }
+
+
+def run_tests(
+    tests: Mapping[str, DriftTest], bins: WindowBins, levels: Mapping[str, AlarmLevel]
+) -> list[dict[str, DriftResult]]:
+    """Per feature, the results by test."""
+    findings = [test(bins, levels[name]) for name, test in tests.items()]
+    of_tests = [
+        _results(found, p_values, levels[name])
+        for name, found, p_values in zip(tests, findings, _log_p_values(findings), strict=True)
+    ]
+    return [dict(zip(tests, of_feature, strict=True)) for of_feature in zip(*of_tests, strict=True)]
+
+
+def _log_p_values(findings: Sequence[Findings]) -> list[Array]:
+    tails = [
+        (found.statistic, found.log_p_value) for found in findings if isinstance(found.log_p_value, ChiSquaredTail)
+    ]
+    worked_out = iter(_tails(*zip(*tails, strict=True)) if tails else ())
+    return [next(worked_out) if isinstance(f.log_p_value, ChiSquaredTail) else f.log_p_value for f in findings]
+
+
+def _tails(statistics: Sequence[Array], tails: Sequence[ChiSquaredTail]) -> list[Array]:
+    df, noncentrality = (np.concatenate(parts) for parts in zip(*((t.df, t.noncentrality) for t in tails), strict=True))
+    return np.split(log_survivals(np.concatenate(statistics), df, noncentrality), len(tails))
+
+
+def _results(found: Findings, log_p_values: Array, level: AlarmLevel) -> list[DriftResult]:
+    columns = (found.why, found.statistic.tolist(), log_p_values.tolist(), found.effect.tolist())
+    return [
+        why or Measured(statistic, log_p_value, level.window, effect, found.unit, level.fixed)
+        for why, statistic, log_p_value, effect in zip(*columns, strict=True)
+    ]

@@ -12,14 +12,22 @@ import math
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-_BELOW: Final = 12.0
+Array = NDArray[np.float64]
+Whole = NDArray[np.int64]
+
+_BELOW: Final = 24.0
 _ABOVE: Final = 36.0
 """
-Standard deviations of the Poisson weights that are summed: less than 1e-30 of them lies below, and as far above what
-counts in a tail of 1e-250 is found.
+Standard deviations of the Poisson weights that are summed, beside _MARGIN terms. What lies further below counts only
+where the tail is certain; as far above, what counts in a tail of 1e-250 is found.
 """
+
+_PAST: Final = 12.0
+"""The same of a term's own Poisson probability: the weights fall, so no more than 1e-30 of the sum lies beyond."""
+
+_MARGIN: Final = 40
 
 _CERTAIN: Final = 40.0
 """e^-40 is less than half of what the last digit of 1 is worth."""
@@ -27,10 +35,19 @@ _CERTAIN: Final = 40.0
 _SMALLEST: Final = 1e-250
 """Below it the logarithm comes from the tail's asymptotic form: it ranks, it decides nothing."""
 
+_TERMS_AT_ONCE: Final = 1 << 19
+"""4 MB an array."""
+
 
 def survival(x: float, df: int) -> float:
     """P(chi2_df >= x) for df >= 1."""
-    return noncentral_survival(x, df, 0.0)
+    y = x / 2
+    if y <= 0:  # half of the smallest double is 0, too
+        return 1.0
+    first = math.erfc(math.sqrt(y)) if df % 2 else math.exp(-y)
+    degrees = np.arange(1 if df % 2 else 2, df, 2)
+    logs = degrees * (math.log(y) / 2) - _log_factorials(df)[degrees] - y
+    return min(first + float(np.exp(logs).sum()), 1.0)
 
 
 def noncentral_survival(x: float, df: int, noncentrality: float) -> float:
@@ -39,22 +56,27 @@ def noncentral_survival(x: float, df: int, noncentrality: float) -> float:
 
 
 def log_survival(x: float, df: int, noncentrality: float) -> float:
+    """As log_survivals has it, of one."""
+    return float(log_survivals(np.array([x]), df, noncentrality)[0])
+
+
+def log_survivals(x: Array, df: Whole | int, noncentrality: ArrayLike) -> Array:
     """
-    Natural logarithm of P(chi2'_df(noncentrality) >= x), -infinity for no x: to 1e-9 while the tail is above 1e-250,
-    below it by the asymptotic form, good to a part in a hundred.
+    Natural logarithms of P(chi2'_df(noncentrality) >= x), -infinity for no x: to 1e-9 while the tail is above 1e-250,
+    below it by the asymptotic form, good to a part in a hundred. df, noncentrality: one for each x, or one for all.
     """
-    y = x / 2
-    if y <= 0:  # half of the smallest double is 0, too
-        return 0.0
+    x, df, noncentrality = np.broadcast_arrays(x, df, noncentrality)
     mean, spread = df + noncentrality, df + 2 * noncentrality
     # Both bounds: Birge 2001, "An alternative point of view on Lepski's method", lemma 8.1.
-    if x < mean and (mean - x) ** 2 > 4 * spread * _CERTAIN:
-        return 0.0
-    if x < mean + 2 * math.sqrt(spread * 700) + 2 * 700:
-        tail = _tail(y, df, noncentrality)
-        if tail > _SMALLEST:
-            return math.log(min(tail, 1.0))
-    return _far_log_survival(x, df, noncentrality)
+    certain = (x / 2 <= 0) | ((x < mean) & ((mean - x) ** 2 > 4 * spread * _CERTAIN))
+    near = np.flatnonzero(~certain & (x < mean + 2 * np.sqrt(spread * 700) + 2 * 700))
+    tails = np.where(certain, 1.0, 0.0)
+    for part in _parts(near, df, noncentrality):
+        tails[part] = _tails(x[part] / 2, df[part], noncentrality[part] / 2)
+    logs = np.log(np.clip(tails, _SMALLEST, 1.0))
+    for at in np.flatnonzero(tails <= _SMALLEST).tolist():
+        logs[at] = _far_log_survival(float(x[at]), int(df[at]), float(noncentrality[at]))
+    return np.asarray(logs)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -69,36 +91,60 @@ def inverse_survival(p: float, df: int) -> float:
     return (low + high) / 2
 
 
-def _tail(y: float, df: int, noncentrality: float) -> float:
+def inverse_survivals(p: float, df: Whole) -> Array:
+    return np.array([inverse_survival(p, one) for one in df.tolist()])
+
+
+def _parts(chosen: NDArray[np.intp], df: Whole, noncentrality: Array) -> list[NDArray[np.intp]]:
+    """Of much the same size each, and none larger than memory should hold at once."""
+    if not len(chosen):
+        return []
+    terms = df[chosen] + noncentrality[chosen] + _ABOVE * np.sqrt(noncentrality[chosen]) + _MARGIN
+    sizes = np.frexp(terms)[1]
+    parts: list[NDArray[np.intp]] = []
+    for size in np.unique(sizes).tolist():
+        alike = chosen[sizes == size]
+        parts += np.array_split(alike, math.ceil(len(alike) * 2.0**size / _TERMS_AT_ONCE))
+    return parts
+
+
+def _tails(y: Array, df: Whole, mean: Array) -> Array:
     """
-    The Poisson mixture of the central tails with df, df + 2, df + 4 ... degrees. Each is the one before plus
-    y^a e^-y / Gamma(a + 1), so such a term counts with the probability that the Poisson variable lies beyond it.
+    The Poisson mixture of the central tails with df, df + 2, df + 4 ... degrees, mean: the Poisson variable's. Each is
+    the one before plus y^a e^-y / Gamma(a + 1), a half its degrees, so such a term, the j-th, counts with the
+    probability that the variable is larger than j. Those below the 0th make up the first tail, and count whole.
     """
-    first = math.erfc(math.sqrt(y)) if df % 2 else math.exp(-y)
-    a, log_factorials, weights = _terms(df, noncentrality)
-    return first + float(np.exp(a * math.log(y) - log_factorials - y) @ weights)
+    first = np.where(df % 2, [math.erfc(root) for root in np.sqrt(y).tolist()], 0.0)
+    lowest = np.maximum(-(df // 2), mean - _BELOW * np.sqrt(df / 4 + mean) - _MARGIN).min()
+    past = np.minimum(mean + _ABOVE * np.sqrt(mean), y - df / 2 + _PAST * np.sqrt(y)).max() + _MARGIN
+    j = np.arange(math.floor(lowest), max(math.ceil(past), 0) + 1)
+    degrees = df[:, None] + 2 * j
+    weights = np.where(degrees < 0, 0.0, _weights(mean, j))
+    degrees = np.maximum(degrees, 0)
+    terms = np.exp(degrees * (np.log(y) / 2)[:, None] - _log_factorials(int(degrees.max()))[degrees] - y[:, None])
+    return np.asarray(first + np.einsum("ij,ij->i", terms, weights))
 
 
-@functools.lru_cache(maxsize=256)
-def _terms(df: int, noncentrality: float) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """a, log Gamma(a + 1) and the weight of each term: the same for all tests of a window that share a null."""
-    central = (df - 1) // 2 if df % 2 else df // 2 - 1
-    beyond = _poisson_tails(noncentrality / 2)
-    a = (0.5 if df % 2 else 1.0) + np.arange(central + len(beyond), dtype=np.float64)
-    return a, _log_gamma(a + 1), np.concatenate([np.ones(central), beyond])
+def _weights(means: Array, j: Whole) -> Array:
+    """(means, j): P(Poisson(mean) > j)."""
+    distinct, which = np.unique(means, return_inverse=True)
+    highest = max(int(distinct[-1] + _ABOVE * math.sqrt(distinct[-1])) + _MARGIN, int(j[-1])) + 1
+    all_j = np.arange(max(int(j[0]), 0), highest + 1)
+    logs = np.log(np.maximum(distinct, 1e-300))[:, None]
+    probabilities = np.exp(all_j * logs - distinct[:, None] - _log_factorials(2 * highest)[2 * all_j])
+    above = np.cumsum(probabilities[:, ::-1], axis=1)[:, ::-1][:, 1:]
+    whole = np.ones((len(distinct), max(-int(j[0]), 0)))
+    return np.asarray(np.hstack([whole, np.minimum(above, 1.0)])[:, : len(j)][which])
 
 
-@functools.lru_cache(maxsize=64)
-def _poisson_tails(mean: float) -> NDArray[np.float64]:
-    """P(Poisson(mean) > j) for j = 0, 1 ... as far as it counts; nothing for mean 0."""
-    if mean == 0:
-        return np.empty(0)
-    spread = math.sqrt(mean)
-    lowest, highest = max(0, int(mean - _BELOW * spread - 40)), int(mean + _ABOVE * spread + 40)
-    j = np.arange(lowest, highest + 1, dtype=np.float64)
-    probabilities = np.exp(j * math.log(mean) - mean - _log_gamma(j + 1))
-    at_least = np.minimum(np.cumsum(probabilities[::-1])[::-1], 1.0)
-    return np.concatenate([np.ones(lowest), at_least[1:]])
+def _log_factorials(highest: int) -> Array:
+    """log Gamma(t / 2 + 1) for t = 0 ... highest at least."""
+    return _log_factorials_to(1 << highest.bit_length())
+
+
+@functools.lru_cache(maxsize=32)
+def _log_factorials_to(count: int) -> Array:
+    return np.array([math.lgamma(t / 2 + 1) for t in range(count)])
 
 
 def _far_log_survival(x: float, df: int, noncentrality: float) -> float:
@@ -112,14 +158,3 @@ def _far_log_survival(x: float, df: int, noncentrality: float) -> float:
     bessel = root + order * math.log(z / (order + root)) - math.log(2 * math.pi * root) / 2
     density = bessel - (x + noncentrality) / 2 + (df / 4 - 0.5) * math.log(x / noncentrality)
     return min(0.0, density - math.log1p(-math.sqrt(noncentrality / x)))
-
-
-def _log_gamma(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of values that go up in steps of one, by the recursion from the first."""
-    if not len(values):
-        return values
-    logs = np.empty(len(values))
-    logs[0] = math.lgamma(values[0])
-    np.cumsum(np.log(values[:-1]), out=logs[1:])
-    logs[1:] += logs[0]
-    return logs

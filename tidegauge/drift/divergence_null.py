@@ -10,27 +10,31 @@ error reaches with probability 1 - level.baseline, or up to the minimum effect.
 
 from __future__ import annotations
 
-from tidegauge.drift.chi_squared import inverse_survival, log_survival
-from tidegauge.drift.results import Measured
-from tidegauge.drift.window_bins import AlarmLevel, WindowBins
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.drift.chi_squared import inverse_survivals
+from tidegauge.drift.results import ChiSquaredTail, Findings, Reasons
+from tidegauge.drift.window_bins import AlarmLevel, Array, WindowBins
 
 
-def measured(
+def findings(
     bins: WindowBins,
     level: AlarmLevel,
     *,
-    divergence: float,
+    divergence: Array,
     minimum: float,
-    effect: float,
+    effect: Array,
     unit: str,
-    empty_bins: int = 0,
-) -> Measured:
+    empty_bins: NDArray[np.int64] | int = 0,
+    why: Reasons | None = None,
+) -> Findings:
     """
     divergence, minimum: what was found and the minimum effect, both as nats of Jensen-Shannon. empty_bins: how many the
-    statistic leaves out.
+    statistic leaves out. why: by default, too few rows.
     """
-    df = max(len(bins.reference) - 1 - empty_bins, 1)
-    allowed = max(minimum, inverse_survival(level.baseline, len(bins.reference) - 1) / (8 * bins.reference_rows))
+    uncertainty = inverse_survivals(level.baseline, bins.sizes - 1) / (8 * np.maximum(bins.reference_rows, 1))
     scale = 8 * bins.rows / level.dispersion
-    statistic = scale * divergence
-    return Measured(statistic, log_survival(statistic, df, scale * allowed), level.window, effect, unit, level.fixed)
+    df = np.maximum(bins.sizes - 1 - empty_bins, 1)
+    null = ChiSquaredTail(df, scale * np.maximum(minimum, uncertainty))
+    return Findings(scale * divergence, null, effect, unit, bins.too_few_rows if why is None else why)

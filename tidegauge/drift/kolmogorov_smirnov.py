@@ -11,22 +11,23 @@ import math
 
 import numpy as np
 
-from tidegauge.drift.results import DriftResult, Measured, NotMeasured
+from tidegauge.drift.results import Findings, first_reason
 from tidegauge.drift.window_bins import AlarmLevel, WindowBins
 
 
-def kolmogorov_smirnov(bins: WindowBins, level: AlarmLevel) -> DriftResult:
+def kolmogorov_smirnov(bins: WindowBins, level: AlarmLevel) -> Findings:
     """
     Effect: the largest gap between the two cumulative shares, 0 ... 1, of the values present. NotMeasured for
     categories, which have no order, and below min_count values.
     """
-    if bins.kind == "categorical":
-        return NotMeasured("categories have no order")
-    if why := bins.why_values_are_too_few():
-        return why
-    gap = float(np.abs(bins.cumulative_gaps).max())
-    uncertainty = math.sqrt(math.log(2 / level.baseline) / (2 * bins.reference_values))
+    gap = np.abs(bins.cumulative_gaps).max(axis=1)
+    uncertainty = np.sqrt(math.log(2 / level.baseline) / (2 * np.maximum(bins.reference_values, 1)))
     rows = bins.values / level.dispersion
-    excess = max(gap - max(level.minimum_effect, uncertainty), 0.0)
-    log_p_value = min(math.log(2) - 2 * rows * excess**2, 0.0)
-    return Measured(gap * math.sqrt(rows), log_p_value, level.window, gap, "of the values", level.fixed)
+    excess = np.maximum(gap - np.maximum(level.minimum_effect, uncertainty), 0.0)
+    return Findings(
+        statistic=gap * np.sqrt(rows),
+        log_p_value=np.minimum(math.log(2) - 2 * rows * excess**2, 0.0),
+        effect=gap,
+        unit="of the values",
+        why=first_reason(bins.without_order("categories have no order"), bins.too_few_values),
+    )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from tidegauge.drift.divergence_null import measured
-from tidegauge.drift.results import DriftResult
+from tidegauge.drift.divergence_null import findings
+from tidegauge.drift.results import Findings
 from tidegauge.drift.window_bins import AlarmLevel, WindowBins
 
 
-def kullback_leibler(bins: WindowBins, level: AlarmLevel) -> DriftResult:
+def kullback_leibler(bins: WindowBins, level: AlarmLevel) -> Findings:
     """Effect in nats, >= 0: what it costs to take the window for the baseline. NotMeasured below min_count rows."""
-    if why := bins.why_rows_are_too_few():
-        return why
-    nats = max(float(bins.shares @ np.log(bins.shares / bins.reference_shares)), 0.0)
-    return measured(bins, level, divergence=nats / 4, minimum=level.minimum_effect / 4, effect=nats, unit="nats")
+    nats = np.maximum(bins.sums(bins.shares * np.log(bins.shares / bins.reference_shares)), 0.0)
+    return findings(bins, level, divergence=nats / 4, minimum=level.minimum_effect / 4, effect=nats, unit="nats")

@@ -10,27 +10,33 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from tidegauge.drift import normal_tail
-from tidegauge.drift.normal_scores import location_scores
-from tidegauge.drift.results import DriftResult, Measured, NotMeasured
+from tidegauge.drift.normal_scores import location_scores, side_by_side
+from tidegauge.drift.results import Findings, NotMeasured, first_reason
 from tidegauge.drift.window_bins import AlarmLevel, WindowBins
 
 
-def location(bins: WindowBins, level: AlarmLevel) -> DriftResult:
+def location(bins: WindowBins, level: AlarmLevel) -> Findings:
     """
     Effect in standard deviations of the reference's normal scores, signed. NotMeasured for categories, which have no
     order, below min_count values present, and where the reference is all in one bin.
     """
-    if bins.kind == "categorical":
-        return NotMeasured("categories have no location")
-    if why := bins.why_values_are_too_few():
-        return why
-    scores = location_scores(bins.reference[:-1])
-    if scores is None:
-        return NotMeasured("the baseline's values are all in one bin")
-    effect = float(scores @ bins.window[:-1]) / bins.values
-    uncertainty = normal_tail.inverse_survival(level.baseline / 2) / math.sqrt(bins.reference_values)
-    scale = math.sqrt(bins.values / level.dispersion)
-    excess = max(abs(effect) - max(level.minimum_effect, uncertainty), 0.0) * scale
-    log_p_value = min(normal_tail.log_survival(excess) + math.log(2), 0.0)
-    return Measured(effect * scale, log_p_value, level.window, effect, "standard deviations", level.fixed)
+    scores, known = side_by_side(location_scores, bins.reference, bins.sizes)
+    effect = bins.sums(scores * bins.window) / np.maximum(bins.values, 1)
+    uncertainty = normal_tail.inverse_survival(level.baseline / 2) / np.sqrt(np.maximum(bins.reference_values, 1))
+    scale = np.sqrt(bins.values / level.dispersion)
+    excess = np.maximum(np.abs(effect) - np.maximum(level.minimum_effect, uncertainty), 0.0) * scale
+    one_bin = NotMeasured("the baseline's values are all in one bin")
+    return Findings(
+        statistic=effect * scale,
+        log_p_value=np.minimum(normal_tail.log_survivals(excess) + math.log(2), 0.0),
+        effect=effect,
+        unit="standard deviations",
+        why=first_reason(
+            bins.without_order("categories have no location"),
+            bins.too_few_values,
+            [None if one else one_bin for one in known.tolist()],
+        ),
+    )

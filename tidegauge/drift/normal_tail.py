@@ -6,6 +6,9 @@ import math
 from statistics import NormalDist
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 _NORMAL: Final = NormalDist()
 
 
@@ -16,6 +19,10 @@ def log_survival(z: float) -> float:
     # Mills' ratio to three terms: a relative error below 1e-7 from 30 on.
     square = z * z
     return -square / 2 - math.log(z * math.sqrt(2 * math.pi)) + math.log1p(-1 / square + 3 / square**2)
+
+
+def log_survivals(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([log_survival(one) for one in z.tolist()])
 
 
 def inverse_survival(p: float) -> float:

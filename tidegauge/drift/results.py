@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 Rule: TypeAlias = Literal["budget", "fixed_threshold"]
 
@@ -50,3 +54,34 @@ class NotMeasured:
 
 
 DriftResult: TypeAlias = Measured | NotMeasured
+
+
+@dataclass(frozen=True, slots=True)
+class ChiSquaredTail:
+    """The non-central distribution whose tails at the statistics are the p-values. Arrays with an entry per feature."""
+
+    df: NDArray[np.int64]
+    noncentrality: NDArray[np.float64]
+
+
+Reasons: TypeAlias = Sequence[NotMeasured | None]
+"""Of each feature why it cannot be measured, None where it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """
+    What one test has found, in arrays with an entry per feature; those of a feature with a reason mean nothing. The
+    names are Measured's. log_p_value: or the distribution that gives it; the tails of all tests are worked out at once.
+    """
+
+    statistic: NDArray[np.float64]
+    log_p_value: NDArray[np.float64] | ChiSquaredTail
+    effect: NDArray[np.float64]
+    unit: str
+    why: Reasons
+
+
+def first_reason(*reasons: Reasons) -> Reasons:
+    """The first of each feature's reasons, the most telling one first."""
+    return [next((why for why in of_feature if why), None) for of_feature in zip(*reasons, strict=True)]

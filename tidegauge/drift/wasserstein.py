@@ -14,30 +14,42 @@ from typing import Final
 import numpy as np
 
 from tidegauge.drift import normal_tail
-from tidegauge.drift.results import DriftResult, Measured, NotMeasured
-from tidegauge.drift.window_bins import AlarmLevel, WindowBins
+from tidegauge.drift.results import Findings, NotMeasured, first_reason
+from tidegauge.drift.window_bins import AlarmLevel, Array, WindowBins
 
 _TAILS: Final = 3.0
 """Two sides, times 1.5."""
 
 
-def wasserstein(bins: WindowBins, level: AlarmLevel) -> DriftResult:
+def wasserstein(bins: WindowBins, level: AlarmLevel) -> Findings:
     """
     minimum_effect: in the baseline's standard deviations, s. NotMeasured for categories, below min_count values, and
     where the baseline has one value only.
     """
-    if bins.kind == "categorical" or bins.positions is None:
-        return NotMeasured("categories have no distance")
-    if why := bins.why_values_are_too_few():
-        return why
-    distance = float(np.abs(bins.cumulative_gaps[:-1]) @ np.diff(bins.positions))
-    weights = bins.reference[:-1] / bins.reference_values
-    centred = bins.positions - weights @ bins.positions
-    spread = math.sqrt(float(weights @ centred**2))
-    if not spread > 0 or not math.isfinite(distance):
-        return NotMeasured("the baseline's values have no spread that could be told")
-    uncertainty = normal_tail.inverse_survival(level.baseline / _TAILS) / math.sqrt(bins.reference_values)
-    scale = math.sqrt(bins.values / level.dispersion)
-    excess = max(distance / spread - max(level.minimum_effect, uncertainty), 0.0) * scale
-    log_p_value = min(normal_tail.log_survival(excess) + math.log(_TAILS), 0.0)
-    return Measured(distance / spread * scale, log_p_value, level.window, distance, "as the feature", level.fixed)
+    with np.errstate(over="ignore", invalid="ignore"):  # of positions near the largest number: not measured, below
+        distance = (np.abs(bins.cumulative_gaps[:, :-1]) * np.diff(bins.positions, axis=1)).sum(axis=1)
+        spread = _spread(bins)
+    usable = (spread > 0) & np.isfinite(distance)
+    uncertainty = normal_tail.inverse_survival(level.baseline / _TAILS) / np.sqrt(np.maximum(bins.reference_values, 1))
+    scale = np.sqrt(bins.values / level.dispersion)
+    relative = np.where(usable, distance, 0.0) / np.where(usable, spread, 1.0)
+    excess = np.maximum(relative - np.maximum(level.minimum_effect, uncertainty), 0.0) * scale
+    no_spread = NotMeasured("the baseline's values have no spread that could be told")
+    return Findings(
+        statistic=relative * scale,
+        log_p_value=np.minimum(normal_tail.log_survivals(excess) + math.log(_TAILS), 0.0),
+        effect=distance,
+        unit="as the feature",
+        why=first_reason(
+            bins.without_order("categories have no distance"),
+            bins.too_few_values,
+            [None if one else no_spread for one in usable.tolist()],
+        ),
+    )
+
+
+def _spread(bins: WindowBins) -> Array:
+    """Standard deviation of the reference's positions."""
+    weights = bins.in_rows(bins.reference) / np.maximum(bins.reference_values, 1)[:, None]
+    centred = bins.positions - (weights * bins.positions).sum(axis=1, keepdims=True)
+    return np.asarray(np.sqrt((weights * centred**2).sum(axis=1)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -69,8 +70,11 @@ class BinCounts:
         """Rows, whatever their weights."""
         return [self.counts[start:end] for start, end in pairwise(self.bounds)]
 
+    @cached_property
     def weighted(self) -> list[WeightedBins]:
         """One per feature; the same in whatever order the summaries were merged, to the last bit."""
+        if not self.strata.parts:
+            return [_of_equal_weights(counts) for counts in self.by_feature()]
         weights = sorted(self.strata.parts)
         parts = [self.strata.parts[weight] for weight in weights]
         plain = self.counts - np.sum(parts, axis=0, dtype=np.int64)
@@ -103,6 +107,11 @@ def _count(edges: Sequence[Array], matrix: Array) -> Counts:
 
 def _counts(state: Any) -> Counts:
     return np.array(state, dtype=np.int64)
+
+
+def _of_equal_weights(counts: Counts) -> WeightedBins:
+    rows = int(counts.sum())
+    return WeightedBins(counts.astype(np.float64), float(rows), float(rows - int(counts[-1])))
 
 
 def _kish(sums: Array, squares: Array) -> float:

@@ -32,7 +32,7 @@ class PValueCounts:
         return PValueCounts(self.bins.merge(other.bins))
 
     def weighted(self) -> WeightedBins:
-        return self.bins.weighted()[0]
+        return self.bins.weighted[0]
 
     def to_state(self) -> dict[str, Any]:
         return self.bins.to_state()

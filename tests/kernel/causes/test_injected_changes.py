@@ -285,3 +285,13 @@ def test_a_spread_too_small_for_its_square_is_no_unit() -> None:
     matrix = rows(1500, 5)
     matrix[:, 2] = np.where(np.arange(1500) % 2, 1e-200, 0.0)
     assert verdict(matrix).causes[0].kind == "spread"
+
+
+def test_values_too_small_to_have_a_spread_are_told_by_their_bins() -> None:
+    """Squares of numbers below 1e-162 are 0."""
+    tiny = FeatureSchema((FeatureSpec("tiny"),))
+    matrix = np.random.default_rng(9).normal(size=(1000, 1)) * 1e-170
+    profile = BaselineProfile.fit(matrix, tiny)
+    summary = summarise_matrix(np.abs(matrix), profile)
+    report = judge(monitor=MONITOR, profile=profile, version="1", window=Window(0, 15_000), summary=summary)
+    assert [cause.kind for cause in report.causes] == ["distribution"]

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import euclidean
 from scipy.stats import chi2, chisquare, entropy, ks_2samp, ncx2, norm, wasserstein_distance
 
+from tests.support.bins import one_feature, result_of
 from tidegauge.drift import REPORTED_TESTS, normal_tail
 from tidegauge.drift.results import Measured, NotMeasured
-from tidegauge.drift.window_bins import AlarmLevel, WindowBins
+from tidegauge.drift.window_bins import AlarmLevel
 
 LEVEL = AlarmLevel(window=None, baseline=1e-4, minimum_effect=0.0)
 COUNTS = st.lists(st.integers(0, 300), min_size=8, max_size=8).filter(lambda counts: sum(counts[:-1]) > 0)
@@ -22,8 +23,8 @@ POSITIONS = np.array([-3.0, -1.0, -0.5, 0.0, 0.25, 2.0, 9.0])
 
 
 def effect(test: str, reference: list[int], window: list[int]) -> float:
-    bins = WindowBins("numeric", np.array(reference), np.array(window), 1, POSITIONS)
-    result = REPORTED_TESTS[test](bins, LEVEL)
+    bins = one_feature("numeric", np.array(reference), np.array(window), 1, POSITIONS)
+    result = result_of(REPORTED_TESTS[test], bins, LEVEL)
     assert isinstance(result, Measured)
     assert result.threshold is None
     assert not result.drifted
@@ -51,8 +52,8 @@ def test_hellinger_is_the_distance_of_the_roots(reference: list[int], window: li
 
 @given(reference=COUNTS, window=COUNTS)
 def test_wasserstein_is_that_of_the_positions(reference: list[int], window: list[int]) -> None:
-    bins = WindowBins("numeric", np.array(reference), np.array(window), 1, POSITIONS)
-    result = REPORTED_TESTS["wasserstein"](bins, LEVEL)
+    bins = one_feature("numeric", np.array(reference), np.array(window), 1, POSITIONS)
+    result = result_of(REPORTED_TESTS["wasserstein"], bins, LEVEL)
     if np.count_nonzero(reference[:-1]) == 1:
         assert isinstance(result, NotMeasured)
         return
@@ -81,8 +82,10 @@ def test_pearsons_is_scipys_for_the_references_shares(reference: list[int], wind
 
 
 def test_pearsons_leaves_out_what_neither_side_has() -> None:
-    result = REPORTED_TESTS["chi_squared"](
-        WindowBins("numeric", np.array([0, 500, 500, 0]), np.array([0, 300, 200, 0]), 100), LEVEL
+    result = result_of(
+        REPORTED_TESTS["chi_squared"],
+        one_feature("numeric", np.array([0, 500, 500, 0]), np.array([0, 300, 200, 0]), 100),
+        LEVEL,
     )
     assert isinstance(result, Measured)
     allowed = 500 * float(chi2.isf(1e-4, 3)) / 1000
@@ -91,15 +94,15 @@ def test_pearsons_leaves_out_what_neither_side_has() -> None:
 
 @pytest.mark.parametrize("window", [[0, 15, 15, 0], [1, 300, 200, 0]], ids=["few-rows", "a-row-in-an-empty-bin"])
 def test_pearsons_cannot_say_with_small_expected_counts(window: list[int]) -> None:
-    bins = WindowBins("numeric", np.array([0, 800, 200, 0]), np.array(window), 10)
-    result = REPORTED_TESTS["chi_squared"](bins, LEVEL)
+    bins = one_feature("numeric", np.array([0, 800, 200, 0]), np.array(window), 10)
+    result = result_of(REPORTED_TESTS["chi_squared"], bins, LEVEL)
     assert isinstance(result, NotMeasured)
     assert result.why.startswith("needs more than 10 expected rows in every bin, one has ")
 
 
 @pytest.mark.parametrize("test", ["wasserstein", "kolmogorov_smirnov"])
 def test_categories_have_no_order(test: str) -> None:
-    result = REPORTED_TESTS[test](WindowBins("categorical", np.ones(5), np.ones(5), 1), LEVEL)
+    result = result_of(REPORTED_TESTS[test], one_feature("categorical", np.ones(5), np.ones(5), 1), LEVEL)
     assert isinstance(result, NotMeasured)
 
 
@@ -115,19 +118,19 @@ def test_the_normal_tail_is_inverted_as_far_as_a_half() -> None:
 
 @pytest.mark.parametrize("test", REPORTED_TESTS)
 def test_few_rows_cannot_be_judged(test: str) -> None:
-    bins = WindowBins("numeric", np.full(8, 50), np.array([9, 9, 9, 9, 9, 9, 9, 9]), 100, POSITIONS)
-    result = REPORTED_TESTS[test](bins, LEVEL)
+    bins = one_feature("numeric", np.full(8, 50), np.array([9, 9, 9, 9, 9, 9, 9, 9]), 100, POSITIONS)
+    result = result_of(REPORTED_TESTS[test], bins, LEVEL)
     assert isinstance(result, NotMeasured)
     assert result.why.startswith("needs 100 ")
 
 
 @pytest.mark.parametrize("test", ["wasserstein", "kolmogorov_smirnov"])
 def test_a_baseline_of_missing_values_has_no_order(test: str) -> None:
-    bins = WindowBins("numeric", np.array([0, 0, 0, 0, 0, 0, 0, 99]), np.full(8, 50), 100, POSITIONS)
-    assert REPORTED_TESTS[test](bins, LEVEL) == NotMeasured("the baseline has no values")
+    bins = one_feature("numeric", np.array([0, 0, 0, 0, 0, 0, 0, 99]), np.full(8, 50), 100, POSITIONS)
+    assert result_of(REPORTED_TESTS[test], bins, LEVEL) == NotMeasured("the baseline has no values")
 
 
 def test_a_constant_has_no_spread_to_measure_a_move_by() -> None:
-    bins = WindowBins("numeric", np.array([0, 0, 0, 99, 0, 0, 0, 0]), np.full(8, 50), 100, POSITIONS)
-    result = REPORTED_TESTS["wasserstein"](bins, LEVEL)
+    bins = one_feature("numeric", np.array([0, 0, 0, 99, 0, 0, 0, 0]), np.full(8, 50), 100, POSITIONS)
+    result = result_of(REPORTED_TESTS["wasserstein"], bins, LEVEL)
     assert result == NotMeasured("the baseline's values have no spread that could be told")

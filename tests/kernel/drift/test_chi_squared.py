@@ -49,6 +49,7 @@ def test_the_far_tail_is_the_poisson_mixture_summed_without_a_limit(
 @pytest.mark.parametrize("x", [5e-324, 0.0, -5.0])
 def test_at_nothing_and_below_the_tail_is_all(x: float) -> None:
     assert noncentral_survival(x, 4, 3.0) == 1.0
+    assert survival(x, 4) == 1.0
 
 
 def test_an_impossible_value_has_no_tail_and_raises_nothing() -> None:

@@ -15,9 +15,9 @@ from scipy.stats import binom
 
 from tidegauge.binning import count_bins, cut_edges
 from tidegauge.budget import Budget
-from tidegauge.drift import DRIFT_TESTS
+from tidegauge.drift import DRIFT_TESTS, run_tests
 from tidegauge.drift.results import Measured
-from tidegauge.drift.window_bins import AlarmLevel, WindowBins
+from tidegauge.drift.window_bins import AlarmLevel, FeatureBins, WindowBins
 from tidegauge.features import FeatureSpec
 from tidegauge.monitor import Drift, Windows
 
@@ -40,9 +40,9 @@ def alarms(
     reference = draw(rng, reference_rows)
     edges = cut_edges(NUMBER, reference)
     counts = count_bins(edges, reference)
-    judged = [WindowBins("numeric", counts, count_bins(edges, draw(rng, rows)), 100) for _ in range(windows)]
-    results = [test(window, level) for window in judged for test in DRIFT_TESTS.values()]
-    return sum(isinstance(result, Measured) and result.drifted for result in results)
+    judged = [FeatureBins("x", "numeric", counts, count_bins(edges, draw(rng, rows))) for _ in range(windows)]
+    results = run_tests(DRIFT_TESTS, WindowBins(judged, min_count=100), dict.fromkeys(DRIFT_TESTS, level))
+    return sum(isinstance(result, Measured) and result.drifted for one in results for result in one.values())
 
 
 @pytest.mark.parametrize("draw", DISTRIBUTIONS.values(), ids=DISTRIBUTIONS)
@@ -86,12 +86,10 @@ def share_found(change: Draw, *, reference_rows: int, rows: int, tests: tuple[st
     reference = rng.normal(size=reference_rows)
     edges = cut_edges(NUMBER, reference)
     counts = count_bins(edges, reference)
-    found = 0
-    for _ in range(40):
-        window = WindowBins("numeric", counts, count_bins(edges, change(rng, rows)), 100)
-        results = [DRIFT_TESTS[test](window, LEVELS[test]) for test in tests]
-        found += any(isinstance(result, Measured) and result.drifted for result in results)
-    return found / 40
+    judged = [FeatureBins("x", "numeric", counts, count_bins(edges, change(rng, rows))) for _ in range(40)]
+    results = run_tests({test: DRIFT_TESTS[test] for test in tests}, WindowBins(judged, min_count=100), LEVELS)
+    found = [any(isinstance(result, Measured) and result.drifted for result in one.values()) for one in results]
+    return sum(found) / 40
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2, ncx2
 
+from tests.support.bins import one_feature, result_of
 from tidegauge.binning import count_bins, cut_edges
 from tidegauge.drift.jensen_shannon import jensen_shannon
 from tidegauge.drift.results import Measured
-from tidegauge.drift.window_bins import PSEUDO_COUNT, AlarmLevel, WindowBins
+from tidegauge.drift.window_bins import PSEUDO_COUNT, AlarmLevel
 from tidegauge.features import FeatureSpec
 
 LEVEL = AlarmLevel(window=1e-6, baseline=1e-4, minimum_effect=0.002)
@@ -23,7 +24,7 @@ COUNTS = st.lists(st.integers(0, 5000), min_size=20, max_size=20)
 
 
 def measured(kind: str, reference: NDArray[np.int64], window: NDArray[np.int64], level: AlarmLevel = LEVEL) -> Measured:
-    result = jensen_shannon(WindowBins(kind, reference, window, 1), level)  # type: ignore[arg-type]
+    result = result_of(jensen_shannon, one_feature(kind, reference, window, 1), level)  # type: ignore[arg-type]
     assert isinstance(result, Measured)
     return result
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from tests.support.bins import one_feature, result_of
 from tidegauge.binning import count_bins, cut_edges
 from tidegauge.drift.location import location
 from tidegauge.drift.results import Measured, NotMeasured
-from tidegauge.drift.window_bins import AlarmLevel, WindowBins
+from tidegauge.drift.window_bins import AlarmLevel
 from tidegauge.features import FeatureSpec
 
 LEVEL = AlarmLevel(window=1e-6, baseline=1e-4, minimum_effect=0.1)
@@ -22,7 +23,7 @@ def moved(shift: float, *, rows: int = 20_000, scale: float = 1.0, offset: float
     edges = cut_edges(FeatureSpec("x"), REFERENCE * scale + offset)
     window = (np.random.default_rng(2).normal(size=rows) + shift) * scale + offset
     counts = count_bins(edges, REFERENCE * scale + offset)
-    result = location(WindowBins("numeric", counts, count_bins(edges, window), 100), LEVEL)
+    result = result_of(location, one_feature("numeric", counts, count_bins(edges, window), 100), LEVEL)
     assert isinstance(result, Measured)
     return result
 
@@ -47,8 +48,8 @@ def test_the_p_value_is_that_of_the_interval_null() -> None:
 
 
 def test_the_baselines_own_uncertainty_widens_the_null() -> None:
-    few = WindowBins("numeric", count_bins(EDGES, REFERENCE[:200]), count_bins(EDGES, REFERENCE[:5000] + 0.2), 100)
-    result = location(few, LEVEL)
+    few = one_feature("numeric", count_bins(EDGES, REFERENCE[:200]), count_bins(EDGES, REFERENCE[:5000] + 0.2), 100)
+    result = result_of(location, few, LEVEL)
     assert isinstance(result, Measured)
     assert not result.drifted
 
@@ -57,7 +58,9 @@ def test_wild_values_do_not_move_it() -> None:
     """A mean would be off by a hundred standard deviations."""
     window = np.random.default_rng(3).normal(size=10_000)
     window[:10] = 1e5
-    result = location(WindowBins("numeric", count_bins(EDGES, REFERENCE), count_bins(EDGES, window), 100), LEVEL)
+    result = result_of(
+        location, one_feature("numeric", count_bins(EDGES, REFERENCE), count_bins(EDGES, window), 100), LEVEL
+    )
     assert isinstance(result, Measured)
     assert abs(result.effect) < 0.05
 
@@ -65,28 +68,30 @@ def test_wild_values_do_not_move_it() -> None:
 def test_missing_values_are_left_out() -> None:
     window = np.concatenate([np.random.default_rng(4).normal(size=500), np.full(5000, np.nan)])
     counts = count_bins(EDGES, REFERENCE)
-    result = location(WindowBins("numeric", counts, count_bins(EDGES, window), 100), LEVEL)
+    result = result_of(location, one_feature("numeric", counts, count_bins(EDGES, window), 100), LEVEL)
     assert isinstance(result, Measured)
     assert not result.drifted
-    few = location(WindowBins("numeric", counts, count_bins(EDGES, window[450:]), 100), LEVEL)
+    few = result_of(location, one_feature("numeric", counts, count_bins(EDGES, window[450:]), 100), LEVEL)
     assert few == NotMeasured("needs 100 values, the window has 50")
 
 
 def test_categories_have_no_location() -> None:
     counts = np.array([0, 500, 500, 0])
-    assert location(WindowBins("categorical", counts, counts, 100), LEVEL) == NotMeasured("categories have no location")
+    assert result_of(location, one_feature("categorical", counts, counts, 100), LEVEL) == NotMeasured(
+        "categories have no location"
+    )
 
 
 def test_a_constant_reference_has_no_spread_to_measure_by() -> None:
     counts = np.array([0, 500, 0, 0])
-    assert location(WindowBins("numeric", counts, counts, 100), LEVEL) == NotMeasured(
+    assert result_of(location, one_feature("numeric", counts, counts, 100), LEVEL) == NotMeasured(
         "the baseline's values are all in one bin"
     )
 
 
 def test_a_boolean_moves_with_its_share() -> None:
-    boolean = WindowBins("boolean", np.array([0, 8000, 2000, 0, 0]), np.array([0, 500, 500, 0, 0]), 100)
-    result = location(boolean, LEVEL)
+    boolean = one_feature("boolean", np.array([0, 8000, 2000, 0, 0]), np.array([0, 500, 500, 0, 0]), 100)
+    result = result_of(location, boolean, LEVEL)
     assert isinstance(result, Measured)
     assert result.effect == pytest.approx(0.3 / np.sqrt(0.8 * 0.2))
     assert result.drifted

@@ -164,16 +164,16 @@ def test_effective_rows_are_kishs() -> None:
     of, weights = profile(0.0, 1.0), np.array([1.0, 1.0, 4.0, 4.0, 10.0])
     matrix = correlated(5, 0.0, 1.0)
     matrix[4, 0] = np.nan
-    (first, second, _) = merged(matrix, of, 2, weights=weights).bins.weighted()
+    (first, second, _) = merged(matrix, of, 2, weights=weights).bins.weighted
     assert first.effective_rows == pytest.approx(20.0**2 / 134)
     assert first.effective_values == pytest.approx(10.0**2 / 34)
     assert second.effective_values == first.effective_rows
-    assert merged(matrix[:0], of, 1).bins.weighted()[0].effective_rows == 0.0
+    assert merged(matrix[:0], of, 1).bins.weighted[0].effective_rows == 0.0
 
 
 def test_effective_rows_without_weights_are_the_rows() -> None:
     of = profile(0.0, 1.0)
-    (first, *_) = merged(correlated(50, 0.0, 1.0), of).bins.weighted()
+    (first, *_) = merged(correlated(50, 0.0, 1.0), of).bins.weighted
     assert (first.effective_rows, first.effective_values) == (50.0, 50.0)
 
 
