@@ -12,6 +12,9 @@ import socket
 import ssl
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import Context
 from typing import Any
 
 import uvicorn
@@ -27,12 +30,14 @@ from transformer.metrics import register
 from transformer.monitoring import check_kafka, open_monitoring
 from transformer.settings import GRACE_S, REQUESTS_GRACE_S, Settings, read_settings
 from transformer.upstream import Upstream
+from transformer.wrapped import Wrapped
 
 
 def main() -> int:
     try:
         settings = read_settings(sys.argv[1:])
         check_kafka(settings.monitor)
+        _wrapped_model(settings)  # before anything is served
         listener = listen(settings.http_port)
     except InvalidSettings as error:
         print(f"transformer: {error}", file=sys.stderr)
@@ -48,9 +53,10 @@ def create_app() -> App:
     """
     settings = read_settings(sys.argv[1:])
     _configure_logging(settings)
+    sdk, context = _sdk_application(settings)
 
     async def open_serving() -> Serving:
-        serving = _open_serving(settings)
+        serving = _open_serving(settings, sdk, context)
         if serving.monitoring is not None:
             register(serving.monitoring.metrics, REGISTRY)
         _leave_with_parent()
@@ -66,23 +72,49 @@ def create_app() -> App:
         model=settings.model_name,
         host=settings.predictor_authority,
         max_body_bytes=settings.max_body_bytes,
-        sdk=_sdk_application(settings),
+        sdk=sdk,
         open_serving=open_serving,
     )
 
 
-def _sdk_application(settings: Settings) -> Any:
-    # The SDK parses the command line when it is imported, and knows neither all of ours nor all of our values.
-    arguments, sys.argv = sys.argv, sys.argv[:1]
-    try:
+def _sdk_application(settings: Settings) -> tuple[Any, Context]:
+    with _arguments_of_the_sdk(settings):
         from transformer.model import sdk_application
+
+        warnings.filterwarnings("ignore", module="fastapi")  # the SDK's own use of it, which nobody here can change
+        return sdk_application(settings)
+
+
+def _wrapped_model(settings: Settings) -> Any:
+    """The user's own transformer, the same in all calls of one process; None without one. Raises InvalidSettings."""
+    if settings.wrap is None:
+        return None
+    with _arguments_of_the_sdk(settings):
+        from transformer.model import wrapped_model
+
+        return wrapped_model(settings.wrap, settings.model_name)
+
+
+@contextmanager
+def _arguments_of_the_sdk(settings: Settings) -> Iterator[None]:
+    """
+    The SDK parses the command line when it is imported, as do many transformers, and knows neither all of our arguments
+    nor all of our values.
+    """
+    told = {
+        "--model_name": settings.model_name,
+        "--predictor_host": settings.predictor_authority,
+        "--predictor_protocol": settings.predictor_protocol,
+        "--http_port": str(settings.http_port),
+    }
+    arguments, sys.argv = sys.argv, [sys.argv[0], *(word for option in told.items() for word in option)]
+    try:
+        yield
     finally:
         sys.argv = arguments
-    warnings.filterwarnings("ignore", module="fastapi")  # the SDK's own use of it, which nobody here can change
-    return sdk_application(settings)
 
 
-def _open_serving(settings: Settings) -> Serving:
+def _open_serving(settings: Settings, sdk: Any, context: Context) -> Serving:
     upstream = Upstream(
         settings.predictor_host,
         settings.predictor_port,
@@ -90,14 +122,20 @@ def _open_serving(settings: Settings) -> Serving:
         tls=ssl.create_default_context() if settings.predictor_tls else None,
     )
     monitoring = None if settings.monitor.suspend else open_monitoring(settings.monitor, settings.profile, EventClock())
+    model = _wrapped_model(settings)
+    wrapped = None
+    if model is not None:
+        wrapped = Wrapped(sdk, context, score=settings.score, protocol=settings.predictor_protocol, stop=model.stop)
 
     async def close() -> None:
         upstream.close()
+        if wrapped is not None:
+            wrapped.close()
         if monitoring is not None:
             monitoring.scorer.close()
             await monitoring.recorder.close(GRACE_S - REQUESTS_GRACE_S - CLOSE_S)
 
-    return Serving(upstream, monitoring, close)
+    return Serving(upstream, monitoring, close, wrapped)
 
 
 def _serve(settings: Settings, listener: socket.socket) -> None:

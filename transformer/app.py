@@ -28,6 +28,7 @@ from transformer.wire import (
     rejection,
     request_head,
 )
+from transformer.wrapped import Wrapped
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -46,6 +47,8 @@ class Serving:
     upstream: Upstream
     monitoring: Monitoring | None
     close: Callable[[], Awaitable[None]]
+    wrapped: Wrapped | None = None
+    """A user's own transformer, between us and the predictor."""
 
 
 class App:
@@ -139,9 +142,13 @@ class App:
             await _refuse(send, unread.status, unread.text)
             return
         request = monitoring.recorder.arrived(protocol, body, noted)
+        wrapped, call = self._serving.wrapped, None
         try:
-            exchange = self._upstream_send(scope, noted, body)
-            monitoring.scorer.submit(request)
+            if wrapped is not None:
+                exchange, call = wrapped.send_scored(scope, request, monitoring.scorer)
+            else:
+                exchange = self._upstream_send(scope, noted, body)
+                monitoring.scorer.submit(request)
             await self._answer(request, exchange, monitoring, receive, send)
         except asyncio.CancelledError:
             monitoring.recorder.abandoned(request, "cancelled")
@@ -149,7 +156,10 @@ class App:
         except Exception:
             monitoring.recorder.abandoned(request, "internal_error")
             raise
-        monitoring.scorer.finish(request, monitoring.recorder.answered)
+        if wrapped is not None and call is not None:
+            monitoring.scorer.finish(request, wrapped.noting(call, monitoring.recorder.answered))
+        else:
+            monitoring.scorer.finish(request, monitoring.recorder.answered)
 
     async def _answer(
         self, request: ServedRequest, exchange: Exchange, monitoring: Monitoring, receive: Receive, send: Send
@@ -190,7 +200,10 @@ class App:
         noted = noted_headers(scope)
         try:
             body = await self._body(noted, receive)
-            exchange = self._upstream_send(scope, noted, body)
+            if self._serving.wrapped is not None and self._protocol(scope):
+                exchange = self._serving.wrapped.send(scope, body)
+            else:
+                exchange = self._upstream_send(scope, noted, body)
             await exchange.started()
         except (_Unread, UpstreamError) as error:
             await _refuse(send, error.status, str(error))

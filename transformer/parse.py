@@ -33,6 +33,8 @@ ISSUES: Final = (
     "answer_not_json",
     "answer_binary_tensor",  # as binary_tensor, in the answer
     "response_not_seen",  # the collector saw the request's event alone: an error, a slow answer, or a lost event
+    "not_sent_to_predictor",  # a wrapped transformer answered or refused by itself
+    "further_calls_not_scored",  # of a wrapped transformer that asked the predictor more than once
     "no_predictions",  # the answer has neither "predictions" nor "outputs"
 )
 """Every kind of issue counted here, beside features.ISSUES, for metric labels."""

@@ -111,7 +111,7 @@ class BatchScorer:
         try:
             content = read_request(
                 request.body,
-                protocol=request.protocol,
+                protocol=request.read_as or request.protocol,
                 features=self._names,
                 encoded=request.encoded,
                 binary=request.binary,

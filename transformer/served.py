@@ -86,6 +86,8 @@ class ServedRequest:
     binary: bytes | None = None
     """The header inference-header-content-length."""
     traceparent: str | None = None
+    read_as: str | None = None
+    """The protocol of the body, where it is not the request's own but what a wrapped transformer made of it."""
 
     rows: int = 0
     """How many there are, as far as they could be read."""

@@ -26,6 +26,9 @@ GRACE_S: Final = 25.0
 REQUESTS_GRACE_S: Final = 15.0
 """The part of GRACE_S in which requests under way are answered; what is left is for the queue to Kafka."""
 
+SCORES: Final = ("preprocessed", "input")
+"""What is scored of a request to a wrapped transformer: what goes to the predictor, or what the client sent."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -44,6 +47,10 @@ class Settings:
     tls_key: str | None
     max_body_bytes: int
     log_level: str
+    wrap: str | None
+    """A user's own transformer, module:Class or FILE.py:Class."""
+    score: str
+    """With wrap: one of SCORES."""
     monitor: ModelMonitor
     profile: BaselineProfile
 
@@ -69,6 +76,8 @@ def read_settings(arguments: Sequence[str]) -> Settings:
             f"--model_name {given.model_name} is not the model of {given.monitor} (spec.model.name: "
             f"{monitor.model.name}): give both the name that clients and predictor use"
         )
+    if given.score is not None and given.wrap is None:
+        raise InvalidSettings("--score: without --wrap there is nothing to choose from: what comes is what is scored")
     return Settings(
         model_name=monitor.model.name,
         predictor_host=host,
@@ -85,6 +94,8 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         tls_key=given.ssl_keyfile,
         max_body_bytes=given.max_body_bytes,
         log_level=given.log_level,
+        wrap=given.wrap,
+        score=given.score or SCORES[0],
         monitor=monitor,
         profile=read_profile(Path(given.monitor), monitor),
     )
@@ -116,6 +127,16 @@ def _add_own(group: argparse._ArgumentGroup) -> None:
         default=MAX_BODY_BYTES,
         metavar="N",
         help="longer request bodies are answered 413 (default: %(default)s)",
+    )
+    group.add_argument(
+        "--wrap",
+        metavar="WHERE:CLASS",
+        help="run your own kserve.Model transformer, module:Class or FILE.py:Class, before the predictor",
+    )
+    group.add_argument(
+        "--score",
+        choices=SCORES,
+        help="with --wrap: what goes to the predictor, or what the client sent (default: preprocessed)",
     )
     group.add_argument("--log_level", choices=("debug", "info", "warning", "error"), default="info")
 
