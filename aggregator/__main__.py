@@ -59,7 +59,7 @@ def _run(spark: SparkSession, settings: Settings, store: SqlStore, stopping: thr
     topics = settings.catalogue.inference_topics()
     log.info("query_starting topics=%s", ",".join(topics))
     query = start(
-        kafka_source(spark, bootstrap_servers=servers, topics=topics),
+        kafka_source(spark, bootstrap_servers=servers, topics=topics, maximum_records=settings.maximum_records),
         settings.catalogue,
         Sinks(publish=partial(kafka.write, bootstrap_servers=servers), store=store),
         checkpoint=settings.checkpoint,

@@ -9,11 +9,12 @@ from typing import Any, Final, NamedTuple, Protocol
 import orjson
 
 from aggregator.catalogue import Catalogue
-from aggregator.windows import Closed, Late, Step, WindowKey
+from aggregator.progress import WindowKey
+from aggregator.windows import Closed, Late, Step
 from tidegauge.alerts import AlertState
 from tidegauge.alerts import step as alerted
 from tidegauge.baseline import BaselineProfile
-from tidegauge.memory import MonitorMemory, remember
+from tidegauge.memory import MonitorMemory, correct, remember
 from tidegauge.monitor import ModelMonitor
 from tidegauge.report import WindowReport
 from tidegauge.verdict import judge
@@ -69,11 +70,21 @@ def _judged(closed: Closed, monitor: ModelMonitor, profile: BaselineProfile, mem
     key, summary = closed.key, closed.summary
     stored = memories.get(key.version, key.baseline)
     memory = MonitorMemory() if stored is None else MonitorMemory.decode(stored)
+    alerts = AlertState.from_document(memory.alerts)
     report = judge(
-        monitor=monitor, profile=profile, version=key.version, window=key.window, summary=summary, memory=memory
+        monitor=monitor,
+        profile=profile,
+        version=key.version,
+        window=key.window,
+        summary=summary,
+        revision=closed.revision,
+        memory=memory,
     )
-    memory = remember(memory, report)
-    alerts, told = alerted(AlertState.from_document(memory.alerts), report, monitor.alerts)
+    if closed.revision:
+        report, memory = correct(memory, report, judged=alerts.has_judged(report))
+    else:
+        memory = remember(memory, report)
+    alerts, told = alerted(alerts, report, monitor.alerts)
     memories.put(key.version, key.baseline, replace(memory, alerts=alerts.to_document()).encode())
     yield from _published(report, monitor)
     for alert in told:

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import gc
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from aggregator.catalogue import Catalogue
-from aggregator.windows import Part, WindowKey
+from aggregator.progress import WindowKey
+from aggregator.windows import Part
 from tidegauge.errors import InvalidRecord
 from tidegauge.records import Heartbeat, InferenceRecord, decode
 from tidegauge.summaries.window_summary import WindowSummary, summarise
-from tidegauge.windows import Window, windows_bounded_by, windows_of
+from tidegauge.windows import windows_bounded_by, windows_of
 
 MAXIMUM_LEAD_MS: Final = 60_000
 """A message from further in the future would close every window of its monitor at once."""
@@ -45,6 +48,7 @@ FOLDED: Final = pa.schema(
         ("records", pa.int64()),
         ("inside", pa.int64()),
         ("latest_ms", pa.int64()),
+        ("source", pa.string()),
         ("summary", pa.binary()),
         ("reason", pa.string()),
         ("topic", pa.string()),
@@ -56,7 +60,7 @@ FOLDED: Final = pa.schema(
 
 FOLDED_COLUMNS: Final = (
     "monitor string, version string, baseline string, start_ms bigint, end_ms bigint, records bigint, inside bigint,"
-    " latest_ms bigint, summary binary, reason string, topic string, key string, letter binary"
+    " latest_ms bigint, source string, summary binary, reason string, topic string, key string, letter binary"
 )
 """FOLDED in Spark's words."""
 
@@ -70,10 +74,18 @@ class Refusal(NamedTuple):
 
 @dataclass(slots=True)
 class _Group:
-    """Messages of one window, with their positions in the Arrow batch."""
+    """
+    Messages of one window from one partition, with their positions in the Arrow batch. duplicates: records left out
+    since the batch has them already, by "replica/incarnation".
+    """
 
     records: list[tuple[int, InferenceRecord]] = field(default_factory=list)
     heartbeats: list[tuple[int, Heartbeat]] = field(default_factory=list)
+    duplicates: Counter[str] = field(default_factory=Counter)
+
+
+_Groups: TypeAlias = dict[tuple[str, str, WindowKey], _Group]
+"""By monitor, source and window."""
 
 
 def fold(
@@ -89,8 +101,9 @@ def fold(
 def fold_batch(batch: pa.RecordBatch, catalogue: Catalogue, now_ms: int) -> pa.RecordBatch:
     values = [value or b"" for value in batch.column("value").to_pylist()]
     refused: dict[int, Refusal] = {}
-    groups: dict[tuple[str, WindowKey], _Group] = {}
-    for position, value in enumerate(values):
+    groups: _Groups = {}
+    known: set[tuple[str, str, str, int]] = set()
+    for position, (value, source) in enumerate(zip(values, _sources(batch), strict=True)):
         try:
             message = decode(value)
         except InvalidRecord as error:
@@ -100,8 +113,8 @@ def fold_batch(batch: pa.RecordBatch, catalogue: Catalogue, now_ms: int) -> pa.R
         if refusal:
             refused[position] = refusal
         else:
-            _add(groups, position, message, catalogue)
-    rows = [_summary_row(name, key, group, catalogue, refused) for (name, key), group in groups.items()]
+            _add(_groups_of(message, groups, source, catalogue), position, message, known)
+    rows = [_summary_row(*names, group, catalogue, refused) for names, group in groups.items()]
     letters = [_letter_row(batch, position, values[position], why, catalogue) for position, why in refused.items()]
     return pa.RecordBatch.from_pylist([row for row in rows if row] + letters, schema=FOLDED)
 
@@ -121,7 +134,7 @@ def _no_cycle_collection() -> Iterator[None]:
 def part_of(row: Any) -> Part:
     """A summary row of FOLDED, with its columns as attributes."""
     key = WindowKey(row.version, row.baseline, int(row.start_ms), int(row.end_ms))
-    return Part(key, bytes(row.summary), int(row.records), int(row.inside), int(row.latest_ms))
+    return Part(key, bytes(row.summary), int(row.records), int(row.inside), int(row.latest_ms), row.source)
 
 
 def _refusal(message: Message, catalogue: Catalogue, now_ms: int) -> Refusal | None:
@@ -139,26 +152,46 @@ def _refusal(message: Message, catalogue: Catalogue, now_ms: int) -> Refusal | N
     return None
 
 
-def _add(groups: dict[tuple[str, WindowKey], _Group], position: int, message: Message, catalogue: Catalogue) -> None:
+def _groups_of(message: Message, groups: _Groups, source: str, catalogue: Catalogue) -> list[_Group]:
+    """One for each window that the message belongs to."""
     windows = catalogue.monitors[message.monitor].windows
-    if isinstance(message, InferenceRecord):
-        for window in windows_of(message.time_ms, windows):
-            _group(groups, message, window).records.append((position, message))
-    else:
-        for window in windows_bounded_by(message.time_ms, windows):
-            _group(groups, message, window).heartbeats.append((position, message))
+    among = windows_of if isinstance(message, InferenceRecord) else windows_bounded_by
+    found = []
+    for window in among(message.time_ms, windows):
+        key = WindowKey(message.version, message.baseline, window.start_ms, window.end_ms)
+        group = groups.get((message.monitor, source, key))
+        if group is None:
+            group = groups[message.monitor, source, key] = _Group()
+        found.append(group)
+    return found
 
 
-def _group(groups: dict[tuple[str, WindowKey], _Group], message: Message, window: Window) -> _Group:
-    key = WindowKey(message.version, message.baseline, window.start_ms, window.end_ms)
-    group = groups.get((message.monitor, key))
-    if group is None:
-        group = groups[message.monitor, key] = _Group()
-    return group
+def _add(groups: list[_Group], position: int, message: Message, known: set[tuple[str, str, str, int]]) -> None:
+    """known: records of the batch so far; what a producer repeats mostly stands beside what it repeats."""
+    if not isinstance(message, InferenceRecord):
+        for group in groups:
+            group.heartbeats.append((position, message))
+        return
+    name = (message.monitor, message.replica, message.incarnation, message.seq)
+    repeated = name in known
+    known.add(name)
+    for group in groups:
+        if repeated:
+            group.duplicates[f"{message.replica}/{message.incarnation}"] += 1
+        else:
+            group.records.append((position, message))
+
+
+def _sources(batch: pa.RecordBatch) -> list[str]:
+    """Of each message, the partition it was read from. Kafka's batches have one each."""
+    topics, partitions = batch.column("topic"), batch.column("partition")
+    if len(pc.unique(topics)) == 1 and len(pc.unique(partitions)) == 1:
+        return [f"{topics[0].as_py()}/{partitions[0].as_py()}"] * batch.num_rows
+    return [f"{topic}/{at}" for topic, at in zip(topics.to_pylist(), partitions.to_pylist(), strict=True)]
 
 
 def _summary_row(
-    monitor: str, key: WindowKey, group: _Group, catalogue: Catalogue, refused: dict[int, Refusal]
+    monitor: str, source: str, key: WindowKey, group: _Group, catalogue: Catalogue, refused: dict[int, Refusal]
 ) -> dict[str, object] | None:
     """None when not one of the group's messages can be used."""
     summary = _summarised(group, monitor, key, catalogue, refused)
@@ -174,6 +207,7 @@ def _summary_row(
         "records": len(group.records),
         "inside": sum(time_ms < key.end_ms for time_ms in times),
         "latest_ms": max(times),
+        "source": source,
         "summary": summary.encode(),
     }
 
@@ -187,7 +221,7 @@ def _summarised(
         # One message with a wrong value inside must not stop the stream: find it, and go on without it.
         for position, message in list(group.records):
             try:
-                _summary(_Group(records=[(position, message)]), monitor, key, catalogue)
+                _summary(_Group([(position, message)]), monitor, key, catalogue)
             except _UNUSABLE as error:
                 refused[position] = Refusal("unusable", repr(error))
                 group.records.remove((position, message))
@@ -201,7 +235,10 @@ def _summary(group: _Group, monitor: str, key: WindowKey, catalogue: Catalogue) 
     profile = catalogue.profile(key.baseline)
     assert profile is not None, "messages of unknown baselines are refused"
     records, beats = [record for _, record in group.records], [beat for _, beat in group.heartbeats]
-    return summarise(records, beats, profile, catalogue.monitors[monitor].statistics)
+    summary = summarise(records, beats, profile, catalogue.monitors[monitor].statistics)
+    if not group.duplicates:
+        return summary
+    return replace(summary, account=summary.account.with_duplicates(group.duplicates))
 
 
 def _letter_row(

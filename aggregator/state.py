@@ -12,9 +12,11 @@ from pyspark.sql.streaming.stateful_processor import StatefulProcessor, Stateful
 from aggregator.catalogue import Catalogue
 from aggregator.evaluate import DEAD_LETTER, Output, outputs_of, tally
 from aggregator.fold import DEAD, part_of
-from aggregator.windows import Progress, Step, WindowKey, take, wake
+from aggregator.progress import Progress, WindowKey
+from aggregator.windows import Step, take, wake
+from tidegauge.monitor import Windows
 
-DEFAULT_WATERMARK_MS: Final = 0
+UNKNOWN: Final = Windows(watermark_ms=0, lateness_ms=0)
 """Of a monitor that is no longer configured: nothing of it is waited for."""
 
 
@@ -69,14 +71,16 @@ class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
         parts = [part_of(row) for frame in rows for row in frame.itertuples(index=False)]
         now_ms = timerValues.getCurrentProcessingTimeInMs()
         before = self._load()
-        step = take(before, parts, watermark_ms=self._watermark_ms(key[0]), now_ms=now_ms, store=self._store())
+        step = take(before, parts, rules=self._rules(key[0]), now_ms=now_ms, store=self._store())
         yield from self._finish(key[0], before, step)
 
     def handleExpiredTimer(self, key: Any, timerValues: Any, expiredTimerInfo: Any) -> Iterator[pd.DataFrame]:
         now_ms = timerValues.getCurrentProcessingTimeInMs()
         before = self._load()
-        step = wake(before, watermark_ms=self._watermark_ms(key[0]), now_ms=now_ms, store=self._store())
+        step = wake(before, rules=self._rules(key[0]), now_ms=now_ms, store=self._store())
         yield from self._finish(key[0], before, step)
+        if key[0] not in self._catalogue.monitors:
+            self._forget(step.progress)
 
     def _store(self) -> StoredWindows:
         return StoredWindows(self._windows)
@@ -87,16 +91,29 @@ class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
 
     def _finish(self, monitor: str, before: Progress, step: Step) -> Iterator[pd.DataFrame]:
         self._progress.update((step.progress.encode(),))
-        wake_ms = step.progress.wake_ms
-        if wake_ms is not None and wake_ms != before.wake_ms:
-            self._handle.registerTimer(wake_ms)
+        self._set_timer(before.wake_ms, step.progress.wake_ms)
         outputs = list(outputs_of(step, monitor, self._catalogue, StoredMemories(self._memories)))
         if outputs:
             yield _frame(outputs)
 
-    def _watermark_ms(self, monitor: str) -> int:
+    def _set_timer(self, before_ms: int | None, wake_ms: int | None) -> None:
+        """One look is due at a time: an earlier one takes the place of a later one."""
+        if wake_ms is None or wake_ms == before_ms:
+            return
+        if before_ms is not None and wake_ms < before_ms:
+            self._handle.deleteTimer(before_ms)
+        self._handle.registerTimer(wake_ms)
+
+    def _forget(self, progress: Progress) -> None:
+        """A monitor that was removed leaves nothing behind. Its windows have been closed and accounted for."""
+        if progress.wake_ms is not None:
+            self._handle.deleteTimer(progress.wake_ms)
+        for state in (self._progress, self._windows, self._memories):
+            state.clear()
+
+    def _rules(self, monitor: str) -> Windows:
         known = self._catalogue.monitors.get(monitor)
-        return known.windows.watermark_ms if known else DEFAULT_WATERMARK_MS
+        return known.windows if known else UNKNOWN
 
 
 def _dead_letters(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:

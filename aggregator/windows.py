@@ -1,19 +1,22 @@
 """
-One monitor's open windows and event time: what a micro-batch of summaries, or silence, opens, closes or finds closed.
+One monitor's windows and event time: what a micro-batch of summaries, or silence, opens, closes or corrects.
 
-Event time is the latest time seen of this monitor, of records and heartbeats alike; other monitors' clocks do not touch
-it. A window closes when event time passes its end by the watermark. Rows of one step are all held against the event
-time from before it, so within a step their order does not matter.
+Event time is that of this monitor, of records and heartbeats alike; other monitors' clocks do not touch it. Each
+partition of the topic is read at its own pace, so the slowest that is still being read says how far event time has
+come. A window closes when event time passes its end by the watermark; its summary is kept until the lateness has passed
+as well, and what comes meanwhile makes a corrected report. Rows of one step are all held against the event time from
+before it, so within a step their order does not matter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-import orjson
-
+from aggregator.progress import Held, Progress, Source, WindowKey, Worker
+from tidegauge.monitor import Windows
+from tidegauge.summaries.served_account import ServedAccount
 from tidegauge.summaries.window_summary import WindowSummary
 from tidegauge.windows import Window
 
@@ -24,36 +27,35 @@ lives sends a heartbeat a second, so five missing ones are no hiccup.
 """
 
 CHECK_MS: Final = 1_000
-"""How often silence is looked at."""
+"""How often silence is looked at while a window is open."""
 
-MAXIMUM_CREDIT_MS: Final = 2 * CHECK_MS
+KEPT_CHECK_MS: Final = 10_000
+"""The same while closed windows wait for late records."""
+
+REST_MS: Final = 3_600_000
+"""The same when there is nothing to wait for: a monitor that was removed gives its state back then."""
+
+HOLD_MS: Final = 5_000
 """
-Most silence that one look may add. After a stop or an outage of the broker the clock has moved on, but nobody listened:
-what was sent meanwhile is still to come and must find its windows open.
+A partition of which this monitor read old records holds event time back for so long after them. Spark's bound gives
+every partition with a backlog its share of each micro-batch, but the share may be another monitor's records.
 """
 
-STATE_VERSION: Final = 1
+BEHIND_MS: Final = 5_000
+"""What is older than this when it is read is old: its partition may have a backlog. Others were read to their end."""
 
+CORRECTION_MS: Final = 5_000
+"""Late records of a window are collected for so long before its report is corrected: a replay comes in many batches."""
 
-@dataclass(frozen=True, slots=True, order=True)
-class WindowKey:
-    """Names one window of one monitor."""
-
-    version: str
-    baseline: str
-    start_ms: int
-    end_ms: int
-
-    @property
-    def window(self) -> Window:
-        return Window(self.start_ms, self.end_ms)
+MAXIMUM_WORKERS: Final = 10_000
+"""Incarnations that are remembered; beyond it those that were heard longest ago are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """
-    What one fold knows of a window. records: requests in it. inside: records and heartbeats within [start, end);
-    a heartbeat on the end itself belongs to the account but is no life in the window. latest_ms: latest event time.
+    What one fold knows of a window. records: requests in it. inside: as Held has it. latest_ms: latest event time.
+    source: names the partition it was read from.
     """
 
     key: WindowKey
@@ -61,59 +63,21 @@ class Part:
     records: int
     inside: int
     latest_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """
-    latest_ms: latest event time seen. closed_until_ms: every window that ends there or before is closed, for good.
-    silent_ms: how long nothing has come, as far as somebody listened; checked_ms: clock at the last look.
-    late_records: requests that came too late, ever. open: the windows in the store, with their Part.inside.
-    wake_ms: when to look at the silence next; None while no window is open.
-    """
-
-    latest_ms: int | None = None
-    closed_until_ms: int = 0
-    silent_ms: int = 0
-    checked_ms: int = 0
-    late_records: int = 0
-    open: Mapping[WindowKey, int] = field(default_factory=dict)
-    wake_ms: int | None = None
-
-    def encode(self) -> bytes:
-        opened = [[key.version, key.baseline, key.start_ms, key.end_ms, inside] for key, inside in self.open.items()]
-        return orjson.dumps(
-            {
-                "v": STATE_VERSION,
-                "latest_ms": self.latest_ms,
-                "closed_until_ms": self.closed_until_ms,
-                "silent_ms": self.silent_ms,
-                "checked_ms": self.checked_ms,
-                "late_records": self.late_records,
-                "open": opened,
-                "wake_ms": self.wake_ms,
-            }
-        )
-
-    @classmethod
-    def decode(cls, data: bytes) -> Progress:
-        """Raises ValueError for the state of another version: the checkpoint is not this program's."""
-        state = orjson.loads(data)
-        if (version := state.pop("v", None)) != STATE_VERSION:
-            raise ValueError(f"checkpoint has window state of version {version!r}, this program reads {STATE_VERSION}")
-        opened = {WindowKey(*key): inside for *key, inside in state.pop("open")}
-        return cls(**state, open=opened)
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
+    """revision: 0 for the first report on the window; higher ones correct it."""
+
     key: WindowKey
     summary: WindowSummary
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """Requests whose window was closed already."""
+    """Requests that came too late to correct their window."""
 
     key: WindowKey
     records: int
@@ -121,7 +85,7 @@ class Late:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """closed: earliest first."""
+    """closed: windows to report, earliest first. Their account is that of all the monitor's versions together."""
 
     progress: Progress
     closed: tuple[Closed, ...] = ()
@@ -129,70 +93,200 @@ class Step:
 
 
 class Store(Protocol):
-    """The summaries of one monitor's open windows: those of Progress.open and no others."""
+    """The summaries of one monitor's windows: those of Progress.windows and no others."""
 
     def get(self, key: WindowKey) -> bytes: ...
     def put(self, key: WindowKey, summary: bytes) -> None: ...
     def remove(self, key: WindowKey) -> None: ...
 
 
-def take(progress: Progress, parts: Iterable[Part], *, watermark_ms: int, now_ms: int, store: Store) -> Step:
-    """A micro-batch has come: merge it into the open windows, move event time on, close what is due."""
-    fresh: dict[WindowKey, WindowSummary] = {}
-    inside = dict(progress.open)
-    late: dict[WindowKey, int] = {}
-    latest_ms = progress.latest_ms or 0
+def take(progress: Progress, parts: Iterable[Part], *, rules: Windows, now_ms: int, store: Store) -> Step:
+    """A micro-batch has come: merge it into its windows, move event time on, report what is due."""
+    desk = _Desk(progress, rules, now_ms, store)
+    sources, workers, late = dict(progress.sources), dict(progress.workers), dict[WindowKey, int]()
     for part in parts:
-        latest_ms = max(latest_ms, part.latest_ms)
-        if part.key.end_ms <= progress.closed_until_ms:
-            late[part.key] = late.get(part.key, 0) + part.records
-            continue
-        inside[part.key] = inside.get(part.key, 0) + part.inside
+        known = sources.get(part.source, Source(part.latest_ms, now_ms))
+        sources[part.source] = Source(max(known.latest_ms, part.latest_ms), now_ms)
         summary = WindowSummary.decode(part.summary)
-        fresh[part.key] = fresh[part.key].merge(summary) if part.key in fresh else summary
-    for key in fresh.keys() & progress.open.keys():
-        fresh[key] = WindowSummary.decode(store.get(key)).merge(fresh[key])
+        _hear(workers, summary.account)
+        if part.key.end_ms <= progress.closed_until_ms - rules.lateness_ms:
+            late[part.key] = late.get(part.key, 0) + part.records
+        else:
+            desk.merge(part, summary)
+    latest_ms = max([progress.latest_ms or 0, *(source.latest_ms for source in sources.values())])
+    reached_ms = _reached_ms(sources.values(), now_ms, latest_ms)
     moved = replace(
         progress,
         latest_ms=latest_ms,
-        closed_until_ms=max(progress.closed_until_ms, latest_ms - watermark_ms),
+        closed_until_ms=max(progress.closed_until_ms, reached_ms - rules.watermark_ms),
         silent_ms=0,
         checked_ms=now_ms,
         late_records=progress.late_records + sum(late.values()),
+        sources=sources,
+        workers=workers,
     )
-    step = _close(moved, inside, fresh, now_ms=now_ms, store=store)
+    step = desk.settle(moved)
     return replace(step, late=tuple(Late(key, records) for key, records in sorted(late.items()) if records))
 
 
-def wake(progress: Progress, *, watermark_ms: int, now_ms: int, store: Store) -> Step:
-    """Progress.wake_ms has come: when all was silent for long, event time moves on with the clock and windows close."""
-    silent_ms = progress.silent_ms + min(max(now_ms - progress.checked_ms, 0), MAXIMUM_CREDIT_MS)
+def wake(progress: Progress, *, rules: Windows, now_ms: int, store: Store) -> Step:
+    """
+    The clock has moved on: when all was silent for long, event time moves with it and windows close. Nothing happens
+    before Progress.wake_ms.
+    """
+    if progress.wake_ms is None or now_ms < progress.wake_ms:
+        return Step(progress)
+    # After a stop or an outage of the broker nobody listened: what was sent meanwhile must find its windows open.
+    credit_ms = 2 * (CHECK_MS if progress.has_open else KEPT_CHECK_MS)
+    silent_ms = progress.silent_ms + min(max(now_ms - progress.checked_ms, 0), credit_ms)
     closed_until_ms = progress.closed_until_ms
     if progress.latest_ms is not None and silent_ms > SILENCE_MS:
-        closed_until_ms = max(closed_until_ms, progress.latest_ms + silent_ms - SILENCE_MS - watermark_ms)
+        closed_until_ms = max(closed_until_ms, progress.latest_ms + silent_ms - SILENCE_MS - rules.watermark_ms)
     moved = replace(progress, silent_ms=silent_ms, checked_ms=now_ms, closed_until_ms=closed_until_ms, wake_ms=None)
-    return _close(moved, progress.open, {}, now_ms=now_ms, store=store)
+    return _Desk(progress, rules, now_ms, store).settle(moved)
 
 
-def _close(
-    progress: Progress,
-    inside: Mapping[WindowKey, int],
-    fresh: Mapping[WindowKey, WindowSummary],
-    *,
-    now_ms: int,
-    store: Store,
-) -> Step:
-    """inside: of every window that is open now. fresh: whole summaries that the store does not have yet."""
-    due = sorted((key for key in inside if key.end_ms <= progress.closed_until_ms), key=lambda key: (key.end_ms, key))
-    # A first heartbeat on a boundary also stands on the end of the window before, in which nothing lived.
-    closed = [
-        Closed(key, fresh[key] if key in fresh else WindowSummary.decode(store.get(key))) for key in due if inside[key]
+def _reached_ms(sources: Iterable[Source], now_ms: int, latest_ms: int) -> int:
+    """
+    How far all that is being read has come. A partition that gave nothing this time had nothing, unless it is known to
+    be behind.
+    """
+    holding = [
+        source.latest_ms
+        for source in sources
+        if source.seen_ms == now_ms
+        or (source.seen_ms - source.latest_ms > BEHIND_MS and now_ms - source.seen_ms < HOLD_MS)
     ]
-    for key in due:
-        if key in progress.open:
-            store.remove(key)
-    for key in fresh.keys() - set(due):
-        store.put(key, fresh[key].encode())
-    remaining = {key: count for key, count in inside.items() if key.end_ms > progress.closed_until_ms}
-    wake_ms = (progress.wake_ms or now_ms + CHECK_MS) if remaining else progress.wake_ms
-    return Step(replace(progress, open=remaining, wake_ms=wake_ms), tuple(closed))
+    return min(holding, default=latest_ms)
+
+
+def _hear(workers: dict[str, Worker], account: ServedAccount) -> None:
+    for name, heard in account.incarnations.items():
+        if heard.first is None or heard.last is None:
+            continue
+        known = workers.get(name, Worker(heard.first.time_ms, heard.last.time_ms))
+        workers[name] = Worker(
+            first_ms=min(known.first_ms, heard.first.time_ms),
+            last_ms=max(known.last_ms, heard.last.time_ms),
+            ended=known.ended or heard.ended,
+        )
+
+
+class _Desk:
+    """One step's work on the windows: merges parts, then reports what is due and gives the store what has changed."""
+
+    def __init__(self, progress: Progress, rules: Windows, now_ms: int, store: Store) -> None:
+        self._rules, self._now_ms, self._store = rules, now_ms, store
+        self._stored = progress.windows
+        self._closed_until_ms = progress.closed_until_ms
+        self._held = dict(progress.windows)
+        self._fresh: dict[WindowKey, WindowSummary] = {}
+
+    def merge(self, part: Part, summary: WindowSummary) -> None:
+        held = self._held.get(part.key) or Held(closed=part.key.end_ms <= self._closed_until_ms)
+        known = self._summary(part.key) if part.key in self._held else None
+        records = part.records
+        if known is None:
+            self._fresh[part.key] = summary
+        elif known.account.repeats(summary.account):
+            # What came again as a whole is left out; it is counted, and heartbeats that came with it are taken.
+            self._fresh[part.key] = replace(known, account=known.account.merge(summary.account))
+            records = 0
+        else:
+            self._fresh[part.key] = known.merge(summary)
+        due_ms = held.due_ms
+        if held.closed and records and due_ms is None:
+            due_ms = self._now_ms + CORRECTION_MS
+        self._held[part.key] = replace(
+            held, inside=held.inside + part.inside, records=held.records + records, due_ms=due_ms
+        )
+
+    def settle(self, progress: Progress) -> Step:
+        """progress: with its event time moved on, and its windows as they were."""
+        self._closed_until_ms = progress.closed_until_ms
+        due = self._due()
+        closed = [one for window, keys in due.items() for one in self._reported(window, keys, progress.workers)]
+        self._save()
+        settled = replace(progress, windows=self._held, workers=self._remembered(progress.workers))
+        return Step(
+            replace(settled, wake_ms=self._wake_ms(settled)),
+            tuple(sorted(closed, key=lambda one: (one.key.end_ms, one.key))),
+        )
+
+    @property
+    def _forgotten_ms(self) -> int:
+        return self._closed_until_ms - self._rules.lateness_ms
+
+    def _due(self) -> dict[Window, list[WindowKey]]:
+        """Windows to report, with their keys of all versions."""
+        keys: dict[Window, list[WindowKey]] = {}
+        for key in self._held:
+            keys.setdefault(key.window, []).append(key)
+        return {window: of_window for window, of_window in keys.items() if any(map(self._is_due, of_window))}
+
+    def _is_due(self, key: WindowKey) -> bool:
+        held = self._held[key]
+        if not held.closed:
+            return key.end_ms <= self._closed_until_ms
+        return held.due_ms is not None and (held.due_ms <= self._now_ms or key.end_ms <= self._forgotten_ms)
+
+    def _reported(self, window: Window, keys: list[WindowKey], workers: Mapping[str, Worker]) -> list[Closed]:
+        """
+        Workers tell their monitor's version, answers the model's: only all versions together have one account. Where
+        some have requests, those that were only spoken of in heartbeats are no versions that were served.
+        """
+        summaries = {key: self._summary(key) for key in keys}
+        account = ServedAccount()
+        for summary in summaries.values():
+            account = account.merge(summary.account)
+        account = account.with_unknown(_unheard(window, workers, account, self._rules.lateness_ms))
+        served = [key for key in keys if self._held[key].records or self._held[key].revision is not None]
+        chosen = served or [key for key in keys if self._held[key].inside]
+        for key in keys:
+            held = replace(self._held[key], closed=True, due_ms=None)
+            revision = 0 if held.revision is None else held.revision + 1
+            self._held[key] = replace(held, revision=revision) if key in chosen else held
+        return [Closed(key, replace(summaries[key], account=account), self._held[key].revision or 0) for key in chosen]
+
+    def _summary(self, key: WindowKey) -> WindowSummary:
+        fresh = self._fresh.get(key)
+        return WindowSummary.decode(self._store.get(key)) if fresh is None else fresh
+
+    def _save(self) -> None:
+        """The store has what it is told of and no more: windows that can be corrected no longer are given up."""
+        for key in [key for key in self._held if key.end_ms <= self._forgotten_ms]:
+            del self._held[key]
+            self._fresh.pop(key, None)
+            if key in self._stored:
+                self._store.remove(key)
+        for key, summary in self._fresh.items():
+            data = summary.encode()
+            self._store.put(key, data)
+            self._held[key] = replace(self._held[key], size_bytes=len(data))
+
+    def _remembered(self, workers: Mapping[str, Worker]) -> dict[str, Worker]:
+        latest_first = sorted(workers.items(), key=lambda item: item[1].last_ms, reverse=True)
+        # A late record may still reopen the account of the oldest window that is kept.
+        known_from_ms = self._forgotten_ms - self._rules.lateness_ms - self._rules.duration_ms
+        return {name: worker for name, worker in latest_first[:MAXIMUM_WORKERS] if worker.last_ms > known_from_ms}
+
+    def _wake_ms(self, progress: Progress) -> int:
+        dues = [held.due_ms for held in self._held.values() if held.due_ms is not None]
+        pause_ms = KEPT_CHECK_MS if self._held else REST_MS
+        wanted = [self._now_ms + (CHECK_MS if progress.has_open else pause_ms), *dues]
+        return min(wanted if progress.wake_ms is None else [progress.wake_ms, *wanted])
+
+
+def _unheard(window: Window, workers: Mapping[str, Worker], account: ServedAccount, lateness_ms: int) -> list[str]:
+    """
+    Workers that may have served in the window and did not say so in it. One that fell silent without its final
+    heartbeat may yet come back and tell, until the lateness has passed.
+    """
+    heard = {name for name, incarnation in account.incarnations.items() if incarnation.first is not None}
+    return [
+        name
+        for name, worker in workers.items()
+        if name not in heard
+        and worker.first_ms < window.end_ms
+        and worker.last_ms > window.start_ms - (0 if worker.ended else lateness_ms)
+    ]

@@ -11,7 +11,7 @@ changes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from typing import Any, Final, Literal
 
@@ -91,6 +91,14 @@ class AlertState:
     def incidents(self, policy: AlertPolicy) -> Incidents:
         return reduce(lambda before, window: advance(before, window, policy), self.recent, self.settled)
 
+    def has_judged(self, report: WindowReport) -> bool:
+        """Whether an earlier report on the window could have raised an alarm; True where that is not known any more."""
+        window, features = report.window, {feature.name for feature in report.features}
+        for known in self.recent:
+            if (known.start_ms, known.end_ms) == (window.start_ms, window.end_ms):
+                return bool(features.difference(known.blind))
+        return window.end_ms <= self.settled_until_ms
+
     def to_document(self) -> dict[str, Any]:
         return {"v": VERSION, **asdict(self)}
 
@@ -139,12 +147,21 @@ def _with(state: AlertState, window: Contribution, policy: AlertPolicy) -> Alert
     same = known.get((window.start_ms, window.end_ms))
     if window.end_ms <= state.settled_until_ms or (same and same.revision >= window.revision):
         return state
-    known[window.start_ms, window.end_ms] = window
+    known[window.start_ms, window.end_ms] = _corrected(same, window) if same else window
     recent = sorted(known.values(), key=lambda other: (other.end_ms, other.start_ms))
     settled, until_ms = state.settled, state.settled_until_ms
     for oldest in recent[:-CORRECTABLE]:
         settled, until_ms = advance(settled, oldest, policy), oldest.end_ms
     return AlertState(settled, tuple(recent[-CORRECTABLE:]), until_ms)
+
+
+def _corrected(first: Contribution, window: Contribution) -> Contribution:
+    """
+    A window has its share of the budget once: where a feature was judged, a second look may take drift back, not raise
+    it.
+    """
+    allowed = {*first.drifted, *first.blind}
+    return replace(window, drifted={name: told for name, told in window.drifted.items() if name in allowed})
 
 
 def _told(kind: IncidentKind, before: Incident | None, after: Incident | None, report: WindowReport) -> list[Alert]:

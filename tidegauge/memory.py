@@ -47,6 +47,16 @@ class MonitorMemory:
         return cls(Dispersion.from_state(state["dispersion"]), float(state["spent"]), state["alerts"])
 
 
+def correct(memory: MonitorMemory, report: WindowReport, *, judged: bool) -> tuple[WindowReport, MonitorMemory]:
+    """
+    report: a corrected one, revision 1 and up, given with this memory. judged: whether the window had its share of the
+    budget before; then it costs nothing again. The windows' variation was learnt from the first version and stays.
+    """
+    if judged:
+        report = replace(report, spending=replace(report.spending, this_window=0.0, spent=memory.spent))
+    return report, replace(memory, spent=report.spending.spent)
+
+
 def remember(memory: MonitorMemory, report: WindowReport) -> MonitorMemory:
     """report: as `judge` gave it with this memory. Windows come in the order of their time."""
     known = replace(memory, spent=report.spending.spent)

@@ -42,6 +42,9 @@ Smallest change worth an alarm. location: in the baseline's standard deviations.
 distribution shifted by 0.126 standard deviations has 0.002 (delta^2 / 8).
 """
 
+MAXIMUM_KEPT_WINDOWS: Final = 10_000
+"""Closed windows that wait for late records: of some 10 kB to 1 MB each."""
+
 _DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
@@ -119,6 +122,8 @@ class Windows:
     """How long after its end a window waits for records that were under way."""
     min_count: int = 100
     """Fewer values than this in a window: the drift tests say NotMeasured."""
+    lateness_ms: int = 600_000
+    """How long after its closing a window can still be corrected by what comes late."""
 
 
 @dataclass(frozen=True)
@@ -273,13 +278,14 @@ def _outliers(section: Section) -> Outliers:
 
 
 def _windows(section: Section) -> Windows:
-    section.only("duration", "slide", "watermark", "minCount")
+    section.only("duration", "slide", "watermark", "lateness", "minCount")
     default = Windows()
     duration = section.duration_ms("duration", default.duration_ms)
     windows = Windows(
         duration_ms=duration,
         slide_ms=section.duration_ms("slide", duration),
         watermark_ms=section.duration_ms("watermark", default.watermark_ms),
+        lateness_ms=section.duration_ms("lateness", default.lateness_ms),
         min_count=section.integer("minCount", default.min_count, low=1),
     )
     for name, value in (("duration", duration), ("slide", windows.slide_ms)):
@@ -288,6 +294,9 @@ def _windows(section: Section) -> Windows:
             raise InvalidMonitor(section.at(name), "whole seconds, at least 1s", section.get(name))
     if windows.slide_ms > duration or duration % windows.slide_ms:
         raise InvalidMonitor(section.at("slide"), f"a divisor of the duration ({duration} ms)", section.get("slide"))
+    if windows.lateness_ms > MAXIMUM_KEPT_WINDOWS * windows.slide_ms:
+        expected = f"at most {MAXIMUM_KEPT_WINDOWS} times the slide ({windows.slide_ms} ms), as each window is kept"
+        raise InvalidMonitor(section.at("lateness"), expected, section.get("lateness"))
     return windows
 
 

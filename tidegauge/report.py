@@ -139,6 +139,12 @@ class WindowReport:
                 "served": self.completeness.served,
                 "share": self.completeness.share,
             },
+            "account": {
+                "sampled_out": self.completeness.sampled_out,
+                "spooled": self.completeness.spooled,
+                "duplicates": self.completeness.duplicates,
+                "unaccounted": self.completeness.unaccounted,
+            },
             "budget": asdict(self.spending),
             "statistics": dict(self.statistics),
             "causes": [cause.to_document() for cause in self.causes],

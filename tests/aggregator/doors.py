@@ -1,4 +1,4 @@
-"""A monitor of doors with windows of 5 s and a watermark of 2 s, and its traffic."""
+"""A monitor of doors with windows of 5 s, a watermark of 2 s and a lateness of 10 s, and its traffic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from aggregator.catalogue import Catalogue
-from aggregator.windows import WindowKey
+from aggregator.progress import WindowKey
 from tests.support.examples import make_heartbeat, make_record, mixed_profile, monitor_document
 from tidegauge.baseline import BaselineProfile
 from tidegauge.monitor import parse_monitor
@@ -24,6 +24,7 @@ START_MS = 1_700_000_000_000
 NOW_MS = START_MS + 3_600_000
 
 WATERMARK_MS = 2_000
+LATENESS_MS = 10_000
 
 
 @cache
@@ -35,14 +36,16 @@ def profile() -> BaselineProfile:
 def catalogue(*names: str) -> Catalogue:
     monitors = {}
     for name in names or ("doors",):
-        document = monitor_document(windows={"duration": "5s", "slide": "5s", "watermark": "2s", "minCount": 100})
+        document = monitor_document(
+            windows={"duration": "5s", "slide": "5s", "watermark": "2s", "lateness": "10s", "minCount": 100}
+        )
         monitors[name] = parse_monitor(document | {"metadata": {"name": name}})
     return Catalogue(monitors, dict.fromkeys(monitors, profile().content_id), {profile().content_id: profile().dump()})
 
 
 def record(at_ms: int, **changes: Any) -> InferenceRecord:
-    """at_ms: since START_MS."""
-    return make_record(**{"time_ms": START_MS + at_ms, "baseline": profile().content_id} | changes)
+    """at_ms: since START_MS; two with the same are one that came twice."""
+    return make_record(**{"time_ms": START_MS + at_ms, "seq": at_ms + 1, "baseline": profile().content_id} | changes)
 
 
 def heartbeat(at_ms: int, **changes: Any) -> Heartbeat:
@@ -67,19 +70,19 @@ def encode(message: Message) -> bytes:
     return encode_record(message) if isinstance(message, InferenceRecord) else encode_heartbeat(message)
 
 
-def arrow(values: Sequence[bytes | None], *, first_offset: int = 0) -> pa.RecordBatch:
+def arrow(values: Sequence[bytes | None], *, first_offset: int = 0, partition: int = 0) -> pa.RecordBatch:
     """As the Kafka source gives them."""
     columns = {
         "topic": ["tidegauge.inference"] * len(values),
-        "partition": pa.array([0] * len(values), pa.int32()),
+        "partition": pa.array([partition] * len(values), pa.int32()),
         "offset": pa.array(range(first_offset, first_offset + len(values)), pa.int64()),
         "value": pa.array(values, pa.binary()),
     }
     return pa.RecordBatch.from_pydict(columns)
 
 
-def arrow_of(messages: Iterable[Message]) -> pa.RecordBatch:
-    return arrow([encode(message) for message in messages])
+def arrow_of(messages: Iterable[Message], *, partition: int = 0) -> pa.RecordBatch:
+    return arrow([encode(message) for message in messages], partition=partition)
 
 
 def window_key(start_ms: int, version: str = "1") -> WindowKey:

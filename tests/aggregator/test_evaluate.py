@@ -5,7 +5,8 @@ from typing import Any
 import orjson
 
 from aggregator.evaluate import ALERT, DRIFT, LATE, REPORT, Output, outputs_of, tally
-from aggregator.windows import Closed, Late, Progress, Step
+from aggregator.progress import Progress
+from aggregator.windows import Closed, Late, Step
 from tests.aggregator.doors import catalogue, profile, traffic, window_key
 from tests.support.schemas import validate
 from tidegauge.records import InferenceRecord

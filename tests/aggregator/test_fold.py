@@ -57,8 +57,24 @@ def test_a_row_carries_the_summary_of_its_windows_messages() -> None:
     assert row.summary == summarise(records, beats, profile()).encode()  # type: ignore[arg-type]
 
 
+def test_a_record_that_comes_twice_is_folded_once_and_counted() -> None:
+    (row,) = folded([encode(record(0)), encode(record(0)), encode(record(1))])
+    summary = WindowSummary.decode(row.summary)
+    assert (row.records, summary.requests.requests, summary.moments.count.tolist()) == (2, 2, [2, 2, 2])
+    assert summary.account.completeness(window_key(0).window).duplicates == 1
+
+
+def test_each_partition_has_rows_of_its_own() -> None:
+    batch = pa.Table.from_batches([arrow_of([record(0)], partition=0), arrow_of([record(1)], partition=3)])
+    rows = fold_batch(batch.combine_chunks().to_batches()[0], catalogue(), NOW_MS).to_pylist()
+    assert [(row["source"], row["latest_ms"] - START_MS) for row in rows] == [
+        ("tidegauge.inference/0", 0),
+        ("tidegauge.inference/3", 1),
+    ]
+
+
 def test_model_versions_have_windows_of_their_own() -> None:
-    rows = folded([encode(record(0, version="1")), encode(record(0, version="2"))])
+    rows = folded([encode(record(0, version="1")), encode(record(1, version="2"))])
     assert {(row.version, row.records) for row in rows} == {("1", 1), ("2", 1)}
 
 
@@ -79,8 +95,7 @@ def test_model_versions_have_windows_of_their_own() -> None:
     ids=["broken", "tombstone", "list", "v2", "monitor", "baseline", "nul", "long", "1969", "issues"],
 )
 def test_a_message_that_cannot_be_used_becomes_a_dead_letter(value: bytes | None, reason: str) -> None:
-    good = encode(record(0))
-    rows = folded([good, value, good])
+    rows = folded([encode(record(0)), value, encode(record(1))])
     assert [row.records for row in rows if row.summary] == [2]
     (dead,) = [row for row in rows if row.reason]
     assert (dead.reason, dead.monitor, dead.topic) == (reason, "", "tidegauge.dead-letter")
@@ -120,7 +135,7 @@ class TestRecordThatTheKernelCannotTake:
 
     def test_costs_only_itself(self) -> None:
         good = [encode(record(at)) for at in range(50)]
-        rows = folded([*good[:25], encode(record(1, status=666)), *good[25:]])
+        rows = folded([*good[:25], encode(record(1, seq=99, status=666)), *good[25:]])
         assert [(row.records, row.reason) for row in rows] == [(50, None), (None, "unusable")]
         assert WindowSummary.decode(rows[0].summary).requests.requests == 50
 

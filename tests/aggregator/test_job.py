@@ -21,6 +21,7 @@ from aggregator.job import Sinks, start
 from aggregator.sinks.sql import SqlStore
 from tests.aggregator.doors import START_MS, Message, arrow, catalogue, encode, heartbeat, record, traffic
 from tests.support.waiting import wait_until
+from tidegauge.records import InferenceRecord
 
 COLUMNS = "topic string, partition int, offset bigint, value binary"
 
@@ -168,6 +169,24 @@ def test_a_late_record_is_accounted_for_and_not_folded(job: Job) -> None:
     assert job.rows() == WHOLE
     (letter,) = job.published.documents("tidegauge.dead-letter")
     assert (letter["reason"], letter["records"], letter["window"]["start_ms"]) == ("late", 1, START_MS)
+
+
+def test_late_records_correct_their_report_after_a_restart_too(job: Job) -> None:
+    spooled = [message for message in TRAFFIC if isinstance(message, InferenceRecord) and message.seq % 2]
+    job.topic.append([*(message for message in TRAFFIC if message not in spooled), heartbeat(13_000)])
+    job.run()
+    job.topic.append(spooled[:40])
+    job.run()
+    job.topic.append([*spooled[40:], heartbeat(14_000)])
+    job.run(until=lambda: (START_MS + 5_000, 1, 100, 1.0) in job.rows("window_start_ms, revision, requests, share"))
+    rows = job.rows("window_start_ms, revision, requests, share")
+    assert {(start, requests, share) for start, revision, requests, share in rows if not revision} == {
+        (START_MS, 50, 0.5),
+        (START_MS + 5_000, 50, 0.5),
+    }
+    assert {(start, requests, share) for start, _, requests, share in rows if requests == 100} == set(WHOLE[:2])
+    keys = [key for topic, key, _ in job.published.sent if topic == "tidegauge.statistics"]
+    assert len(keys) == len(set(keys)) == len(rows)
 
 
 def test_after_a_restart_open_windows_go_on_where_they_were(job: Job) -> None:

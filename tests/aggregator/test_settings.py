@@ -56,6 +56,7 @@ def test_the_defaults(parse: Parse, monitor: WriteMonitor, tmp_path: Path) -> No
         master="local[*]",
         jars_dir=None,
         interval_ms=600,
+        maximum_records=200_000,
     )
 
 
@@ -132,6 +133,11 @@ def test_monitors_with_two_stores_need_a_choice(parse: Parse, monitor: WriteMoni
 @pytest.mark.parametrize("interval", ["-1", "soon", "60001"])
 def test_an_interval_out_of_range(parse: Parse, monitor: WriteMonitor, interval: str) -> None:
     assert "--interval-ms" in problem(parse, "--monitor", monitor(), f"--interval-ms={interval}")
+
+
+@pytest.mark.parametrize("records", ["0", "many", "100000001"])
+def test_a_bound_of_micro_batches_out_of_range(parse: Parse, monitor: WriteMonitor, records: str) -> None:
+    assert "--maximum-records" in problem(parse, "--monitor", monitor(), f"--maximum-records={records}")
 
 
 def test_a_checkpoint_that_is_a_file(monitor: WriteMonitor, tmp_path: Path) -> None:

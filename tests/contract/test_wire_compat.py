@@ -42,7 +42,7 @@ from tidegauge.scoring.scorer import Scorer
 from tidegauge.statistics_spec import Statistics
 from tidegauge.summaries import container
 from tidegauge.summaries.request_counts import RequestCounts
-from tidegauge.summaries.served_account import Completeness, Incarnation
+from tidegauge.summaries.served_account import Bound, Completeness, Incarnation
 from tidegauge.summaries.window_summary import FIRST_MAGIC, MAGIC, WindowSummary, summarise
 from tidegauge.verdict import judge
 from tidegauge.windows import Window
@@ -212,8 +212,8 @@ def test_summary_v1() -> None:
     assert [counts.sum() for counts in summary.bins.by_feature()] == [150, 150, 150]
     assert summary.moments.count.tolist() == [149, 149, 149]
     assert summary.account.incarnations == {
-        "pod-a/i-1": Incarnation(150, (1_700_000_000_000, 0), (1_700_000_005_000, 150)),
-        "pod-b/i-7": Incarnation(0, (1_700_000_002_500, 0), (1_700_000_002_500, 0), ended=True),
+        "pod-a/i-1": Incarnation(150, Bound(1_700_000_000_000, 0), Bound(1_700_000_005_000, 150), unnumbered=150),
+        "pod-b/i-7": Incarnation(0, Bound(1_700_000_002_500, 0), Bound(1_700_000_002_500, 0), ended=True),
     }
     assert summary.account.completeness(Window(1_700_000_000_000, 1_700_000_005_000)) == Completeness(150, 150)
     assert summary.moments.weight.tolist() == [149.0, 149.0, 149.0]
@@ -237,7 +237,9 @@ def test_summary_v2() -> None:
     assert data[:4] == MAGIC == b"tgs2"
     validate("window-summary.v2", container.head(data[4:]))
     summary = WindowSummary.decode(data)
-    assert summary.encode() == data
+    validate("window-summary.v2", container.head(summary.encode()[4:]))
+    without_account = [{**container.load(data[4:]), "account": None} for data in (data, summary.encode())]
+    assert [container.dump(states) for states in without_account] == [container.dump(without_account[0])] * 2
     assert summary.requests.weighted() == {
         "requests": 591.0,
         "rows": 591.0,
@@ -366,7 +368,7 @@ def test_full_monitor_v1alpha1() -> None:
         transformer=TransformerSpec(workers=2),
         aggregator=AggregatorSpec("postgresql+psycopg://tidegauge@db/tidegauge"),
         outliers=Outliers(("mahalanobis", "plant.detectors:Spread"), 0.01, "reject", 2.5),
-        windows=Windows(duration_ms=60_000, slide_ms=15_000, watermark_ms=2_500, min_count=500),
+        windows=Windows(duration_ms=60_000, slide_ms=15_000, watermark_ms=2_500, min_count=500, lateness_ms=1_800_000),
         drift=Drift(
             FalseAlarmBudget(2.0, 7 * 86_400.0),
             {"jensen_shannon": 0.01, "location": 0.0},

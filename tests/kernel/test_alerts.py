@@ -184,9 +184,29 @@ def test_a_corrected_report_takes_back_what_the_first_one_raised() -> None:
     assert [alert.corrected for alert in told] == [False, True]
 
 
-def test_a_corrected_report_can_raise_what_the_first_one_missed() -> None:
-    _, told = run([report(0), report(10, "a"), report(0, "a", revision=1)])
+def test_a_corrected_report_raises_what_the_first_one_could_not_judge() -> None:
+    _, told = run([report(0, blind="a"), report(10, "a"), report(0, "a", revision=1)])
     assert lines(told) == [("drift", "firing", True, "a")]
+
+
+def test_a_corrected_report_does_not_raise_what_the_first_one_judged() -> None:
+    """That would be a second chance for a false alarm in one window."""
+    judged = [report(0), report(10, "a"), report(0, "a", revision=1)]
+    assert run(judged)[1] == []
+    taken_back = [report(0, "a"), report(0, revision=1), report(10, "a"), report(0, "a", revision=2)]
+    assert run(taken_back)[1] == []
+
+
+def test_a_corrected_report_brings_later_evidence() -> None:
+    state, _ = run([report(0, "a"), report(0, "a", revision=1, effect=0.5)])
+    assert state.recent[0].drifted["a"]["divergence"] == 0.5
+
+
+def test_it_is_known_which_windows_were_judged() -> None:
+    state, _ = run([report(0, blind="abcd"), report(10, blind="abc")])
+    assert [state.has_judged(report(second)) for second in (0, 10, 20)] == [False, True, False]
+    later, _ = run([report(10 * at) for at in range(CORRECTABLE + 1)])
+    assert later.has_judged(report(0)), "it is settled"
 
 
 def test_old_windows_can_no_longer_be_corrected() -> None:

@@ -13,7 +13,7 @@ from tests.support.examples import make_record, monitor_document, numeric_schema
 from tests.support.schemas import validate
 from tidegauge.baseline import BaselineProfile
 from tidegauge.dispersion import LEARNING_PAIRS
-from tidegauge.memory import MonitorMemory, remember
+from tidegauge.memory import MonitorMemory, correct, remember
 from tidegauge.monitor import ModelMonitor, parse_monitor
 from tidegauge.report import WindowReport
 from tidegauge.summaries.window_summary import WindowSummary, summarise
@@ -137,3 +137,21 @@ def test_a_memory_of_the_first_version_is_read() -> None:
 def test_a_memory_of_another_version_is_refused() -> None:
     with pytest.raises(ValueError, match="memory of version 9, this program reads 1"):
         MonitorMemory.decode(b'{"v": 9}')
+
+
+def test_a_corrected_report_costs_nothing_again() -> None:
+    reports, memory = judged([rows() for _ in range(LEARNING_WINDOWS + 1)])
+    again, after = correct(memory, replace(reports[-1], revision=1), judged=True)
+    assert (again.spending.this_window, again.spending.spent) == (0.0, memory.spent)
+    assert after == memory
+
+
+def test_a_corrected_report_on_a_window_that_could_not_be_judged_costs_its_share() -> None:
+    _, memory = judged([rows() for _ in range(LEARNING_WINDOWS)] + [rows(count=10)])
+    assert memory.spent == 0.0
+    window = Window(5000 * LEARNING_WINDOWS, 5000 * LEARNING_WINDOWS + 5000)
+    whole = judge(
+        monitor=MONITOR, profile=PROFILE, version="1", window=window, summary=rows(), revision=1, memory=memory
+    )
+    report, after = correct(memory, whole, judged=False)
+    assert report.spending.this_window == report.spending.per_window == after.spent

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
 
 from tests.support.examples import make_heartbeat, make_record, mixed_profile
 from tidegauge.monitor import Windows
-from tidegauge.records import Heartbeat, InferenceRecord
-from tidegauge.summaries.served_account import Completeness, ServedAccount
+from tidegauge.records import Account, Heartbeat, InferenceRecord
+from tidegauge.summaries.served_account import Completeness, Incarnation, ServedAccount
 from tidegauge.summaries.window_rows import WindowRows
 from tidegauge.windows import Window, windows_bounded_by, windows_of
 
 PROFILE = mixed_profile()
 START = 1_700_000_000_000
 WINDOW = Window(START, START + 5000)
-UNKNOWN_WITH = {seen: Completeness(seen, None) for seen in range(20)}
+UNKNOWN_WITH = {seen: Completeness(seen, None, unaccounted=1) for seen in range(20)}
 
 
 def records(count: int, incarnation: str = "i-1") -> list[InferenceRecord]:
@@ -27,8 +28,12 @@ def beat(second: float, seq: int, incarnation: str = "i-1", *, final: bool = Fal
     return make_heartbeat(time_ms=START + int(1000 * second), seq=seq, incarnation=incarnation, final=final)
 
 
+def rows(seen: list[InferenceRecord], beats: list[Heartbeat]) -> WindowRows:
+    return WindowRows(PROFILE, seen, beats, None)  # type: ignore[arg-type]
+
+
 def completeness(seen: list[InferenceRecord], beats: list[Heartbeat]) -> Completeness:
-    return ServedAccount.of(WindowRows(PROFILE, seen, beats, None)).completeness(WINDOW)  # type: ignore[arg-type]
+    return ServedAccount.of(rows(seen, beats)).completeness(WINDOW)
 
 
 def test_between_two_heartbeats_on_the_windows_ends_the_account_is_exact() -> None:
@@ -86,7 +91,7 @@ def test_records_without_any_heartbeat_leave_the_window_unknown() -> None:
 
 
 def test_a_window_nobody_spoke_for_is_unknown() -> None:
-    assert completeness([], []) == UNKNOWN_WITH[0]
+    assert completeness([], []) == Completeness(0, None)
 
 
 def test_several_workers_add_up() -> None:
@@ -109,7 +114,7 @@ def test_a_restart_within_the_window_is_two_workers_one_after_the_other() -> Non
 
 def test_incarnations_of_two_replicas_with_one_name_are_told_apart() -> None:
     beats = [make_heartbeat(replica=replica, time_ms=START + t, seq=t) for replica in "ab" for t in (0, 5000)]
-    account = ServedAccount.of(WindowRows(PROFILE, [], beats, None))  # type: ignore[arg-type]
+    account = ServedAccount.of(rows([], beats))
     assert set(account.incarnations) == {"a/i-1", "b/i-1"}
     assert account.completeness(WINDOW) == Completeness(0, 10_000)
 
@@ -120,8 +125,56 @@ def test_records_of_a_worker_that_says_it_served_none_are_no_whole() -> None:
     assert result.share is None
 
 
-def test_records_that_came_twice_show_as_more_than_whole() -> None:
+def test_records_nobody_served_show_as_more_than_whole() -> None:
     assert completeness(records(6), [beat(0, 0), beat(5, 4)]).share == 1.5
+
+
+def test_a_record_that_comes_twice_is_seen_once() -> None:
+    """In one part as in two."""
+    whole = ServedAccount.of(rows([*records(4), *records(2)], [beat(0, 0), beat(5, 4)]))
+    merged = ServedAccount.of(rows(records(2), [])).merge(ServedAccount.of(rows(records(4), [beat(0, 0), beat(5, 4)])))
+    for account in (whole, merged):
+        assert account.completeness(WINDOW) == Completeness(4, 4, duplicates=2)
+
+
+def test_duplicates_left_out_of_a_summary_are_still_counted() -> None:
+    account = ServedAccount.of(rows(records(4), [beat(0, 0), beat(5, 4)])).with_duplicates({"pod-a/i-1": 3})
+    assert account.completeness(WINDOW) == Completeness(4, 4, duplicates=3)
+
+
+def test_a_part_repeats_what_is_known_when_all_its_records_are() -> None:
+    known = ServedAccount.of(rows(records(4), [beat(0, 0)]))
+    assert known.repeats(ServedAccount.of(rows(records(3), [beat(1, 3)])))
+    assert not known.repeats(ServedAccount.of(rows(records(5), [])))
+    assert not known.repeats(ServedAccount.of(rows(records(3, "i-2"), [])))
+    assert not known.repeats(ServedAccount.of(rows([], [beat(1, 3)]))), "no record, no repetition"
+    assert not known.repeats(ServedAccount({"pod-a/i-1": Incarnation(records=1, unnumbered=1)}))
+
+
+def test_what_was_sampled_out_counts_as_seen() -> None:
+    beats = [
+        replace(beat(second, seq), account=Account(served=seq, sampled_out=out))
+        for second, seq, out in ((0, 100, 90), (5, 120, 108))
+    ]
+    result = completeness(records(2), beats)
+    assert result == Completeness(2, 20, sampled_out=18)
+    assert result.share == 1.0
+    assert completeness(records(1), beats).share == 0.95
+
+
+def test_a_heartbeat_that_knows_of_more_that_was_sampled_out_makes_no_more_than_whole() -> None:
+    beats = [beat(0, 0), replace(beat(5, 4), account=Account(served=9, sampled_out=5))]
+    assert completeness(records(2), beats).share == 1.0
+
+
+def test_what_workers_kept_back_is_told() -> None:
+    beats = [beat(0, 0), replace(beat(5, 9), account=Account(served=9, spooled=7))]
+    assert completeness(records(2), beats) == Completeness(2, 9, spooled=7)
+
+
+def test_a_worker_nothing_is_known_of_makes_the_window_unknown() -> None:
+    account = ServedAccount.of(rows(records(4), [beat(0, 0), beat(5, 4)])).with_unknown(["pod-a/i-2"])
+    assert account.completeness(WINDOW) == UNKNOWN_WITH[4]
 
 
 @pytest.mark.parametrize("slide", [1000, 5000], ids=["overlapping", "tumbling"])
