@@ -75,6 +75,38 @@ def test_the_pod_lives_longer_than_the_transformer_needs_to_stop(transformer: An
 
 
 @pytest.fixture
+def collocated() -> Any:
+    return yaml.safe_load((EXAMPLES / "inferenceservice-collocated.yaml").read_text())["spec"]["predictor"]
+
+
+def test_a_collocated_container_has_every_argument_that_the_controller_gives_a_separate_one(
+    collocated: Any, mounted: Path, monitor: ModelMonitor
+) -> None:
+    (container,) = collocated["containers"]
+    assert container["name"] == "transformer-container"
+    settings = read_settings([argument.replace(MOUNTED, str(mounted)) for argument in container["args"]])
+    assert (settings.model_name, settings.predictor_protocol) == (monitor.model.name, "v2")
+    assert [port["containerPort"] for port in container["ports"]] == [settings.http_port]
+    assert settings.predictor_health_check
+    model = collocated["model"]
+    assert f"--http_port={settings.predictor_port}" in model["args"]
+    assert model["readinessProbe"]["httpGet"]["port"] == settings.predictor_port != settings.http_port
+    assert "ports" not in model, "Knative allows them for one container"
+
+
+def test_a_collocated_container_is_otherwise_the_separate_one(collocated: Any, transformer: Any) -> None:
+    ours, separate = collocated["containers"][0], transformer["containers"][0]
+    own = {"name", "args", "lifecycle"}
+    assert {key: value for key, value in ours.items() if key not in own} == {
+        key: value for key, value in separate.items() if key not in own
+    }
+    assert set(separate["args"]) <= set(ours["args"])
+    assert collocated["volumes"] == transformer["volumes"]
+    first, last = (part["lifecycle"]["preStop"]["sleep"]["seconds"] for part in (ours, collocated["model"]))
+    assert first < last and first + GRACE_S <= collocated["terminationGracePeriodSeconds"]
+
+
+@pytest.fixture
 def collector() -> dict[str, Any]:
     """By kind."""
     documents = yaml.safe_load_all((EXAMPLES / "collector.yaml").read_text())

@@ -214,11 +214,11 @@ def free_port() -> Callable[[], int]:
 
 @pytest.fixture(scope="module")
 def start_program(free_port: Callable[[], int]) -> Iterator[Callable[..., Program]]:
-    """(module, arguments, ready line, times it must come) -> the running program; stopped with the module."""
+    """(module, arguments, ready line, times it must come, port) -> the running program; stopped with the module."""
     running: list[Program] = []
 
-    def start(module: str, *arguments: str, ready: str, times: int = 1) -> Program:
-        port = free_port()
+    def start(module: str, *arguments: str, ready: str, times: int = 1, port: int | None = None) -> Program:
+        port = port or free_port()
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments, "--http_port", str(port)],
             cwd=ROOT,
