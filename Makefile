@@ -5,7 +5,7 @@ DEMO_OPTIONS =
 TEST_OPTIONS =
 export VENV ?= .venv
 
-.PHONY: help demo test check bench-scoring bench-fitting bench-drift bench-detection clean
+.PHONY: help demo test check bench-scoring bench-fitting bench-drift bench-detection bench-serving clean
 
 help:
 	@echo "make demo [SECONDS=240]   the whole system on this machine, on real data with a known drift"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench-fitting        what fitting 10 million rows takes; figures in build/bench/fitting.json"
 	@echo "make bench-drift          false alarms, power, delay and cost of drift verdicts; figures in build/bench/drift.json"
 	@echo "make bench-detection      how well outliers are found, beside PyOD; figures in build/bench/detection.json"
+	@echo "make bench-serving        what the transformer adds to a request, beside nginx and KServe's own; needs nginx and wrk"
 	@echo "make clean                removes what was installed and built here; caches in ~/.cache stay"
 
 demo:
@@ -38,6 +39,9 @@ bench-drift:
 
 bench-detection:
 	@scripts/bench detection
+
+bench-serving:
+	@scripts/bench serving
 
 clean:
 	@scripts/clean
