@@ -6,6 +6,7 @@ without Tidegauge.
 from __future__ import annotations
 
 import argparse
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import HTTPException
@@ -41,6 +42,8 @@ class Obedient(Model):  # type: ignore[misc]
         order = (headers or {}).get("x-do")
         if order == "answer by yourself":
             return {"predictions": [-1]}
+        if order == "stream":
+            return pieces()
         result = await super().predict(payload, headers)
         if order == "ask twice":
             result = await super().predict(payload, headers)
@@ -50,6 +53,12 @@ class Obedient(Model):  # type: ignore[misc]
         if isinstance(result, dict):
             return {"labels": [f"class {value}" for value in result["predictions"]]}
         return result
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    """6 MB, more than may wait for a client."""
+    for number in range(10):
+        yield bytes([48 + number]) * 600_000
 
 
 class Nameless(Model):  # type: ignore[misc]

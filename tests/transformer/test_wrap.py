@@ -117,6 +117,7 @@ CALLS: dict[str, tuple[str, str, tuple[bytes, dict[str, str]], str]] = {
     "v1 failed": ("v1", V1, as_json({"instances": ROWS}), "fail"),
     "v1 not JSON": ("v1", V1, (b"{", {"content-type": "application/json"}), ""),
     "v1 without the predictor": ("v1", V1, as_json({"instances": ROWS}), "answer by yourself"),
+    "v1 streamed": ("v1", V1, as_json({"instances": ROWS}), "stream"),
     "v2": ("v2", V2, as_json({"id": "7", "inputs": [TENSOR]}), ""),
     "v2 binary": ("v2", V2, binary_tensor(), ""),
     "v2 refused": ("v2", V2, as_json({"id": "7", "inputs": [TENSOR]}), "refuse"),

@@ -58,6 +58,7 @@ async def _serve(settings: CollectorSettings, listener: socket.socket) -> None:
     intake = Intake(collector, max_body_bytes=settings.max_body_bytes)
     server = HTTPServer(
         application(intake),
+        ssl_options=settings.tls,
         max_body_size=1 << 40,  # the handler refuses what is too long itself, with the status that says so
         body_timeout=BODY_TIMEOUT_S,
         idle_connection_timeout=IDLE_S,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ class CollectorSettings:
     max_pending: int
     max_pending_bytes: int
     log_level: str
+    tls: ssl.SSLContext | None
     monitor: ModelMonitor
     profile: BaselineProfile
 
@@ -68,9 +70,26 @@ def read_settings(arguments: Sequence[str]) -> CollectorSettings:
         max_pending=given.max_pending,
         max_pending_bytes=given.max_pending_bytes,
         log_level=given.log_level,
+        tls=_tls(given.ssl_certfile, given.ssl_keyfile),
         monitor=monitor,
         profile=read_profile(Path(given.monitor), monitor),
     )
+
+
+def _tls(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
+    if (certificate is None) != (key is None):
+        raise InvalidSettings("--ssl_certfile and --ssl_keyfile go together: give both, or none for plain HTTP")
+    if certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # ssl.SSLError is one
+        raise InvalidSettings(
+            f"--ssl_certfile {certificate} --ssl_keyfile {key}: not a certificate and its key: "
+            f"{error.strerror or error}"
+        ) from error
+    return context
 
 
 def command_line() -> OneLineParser:
@@ -105,6 +124,8 @@ def _add_events(parser: OneLineParser) -> None:
         help="whose events are taken, since a logger on two of them tells every request twice (default: predictor)",
     )
     group.add_argument("--endpoint", metavar="NAME", help="take only events of this endpoint, as default or canary")
+    group.add_argument("--ssl_certfile", metavar="FILE", help="serve HTTPS with this certificate")
+    group.add_argument("--ssl_keyfile", metavar="FILE")
     group.add_argument("--log_level", choices=("debug", "info", "warning", "error"), default="info")
 
 

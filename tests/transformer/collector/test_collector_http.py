@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ import httpx
 import pytest
 import yaml
 from confluent_kafka import Consumer, TopicPartition
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.schemas import validate
 from tests.support.topics import record_of
@@ -249,6 +254,24 @@ def test_with_no_room_it_says_503_takes_what_makes_room_and_accounts_for_the_res
     assert "served=4 acknowledged=3 dropped={'event_full': 1}" in log
 
 
+def test_an_event_that_breaks_off_leaves_its_room_to_others(start_collector: Callable[..., Any]) -> None:
+    program = start_collector("broken-off", "--max_body_bytes", "100000", "--max_pending_bytes", "200000")
+    head = "".join(f"{name}: {value}\r\n" for name, value in agent_headers("half", REQUEST).items())
+    begin = f"POST / HTTP/1.1\r\nhost: c\r\n{head}content-length: 90000\r\n\r\n".encode() + b"x" * 1000
+    address = ("127.0.0.1", program.port)
+    with socket.create_connection(address) as one, socket.create_connection(address) as other:
+        for connection in (one, other):
+            connection.sendall(begin)
+        wait_until(
+            lambda: send(program, "no room", REQUEST, b"x" * 50_000).status_code == 503,
+            within_s=10,
+            what="both are known to come",
+        )
+    wait_until(
+        lambda: send(program, "room", REQUEST, b"x" * 50_000).status_code == 200, within_s=10, what="there is room"
+    )
+
+
 def test_a_stop_concludes_what_waits_and_the_account_is_whole(
     start_collector: Callable[..., Any], shared_broker: str
 ) -> None:
@@ -318,6 +341,38 @@ def test_a_suspended_monitor_takes_events_and_does_nothing(start_collector: Call
     assert program.stop() == 0
 
 
+def test_events_come_over_tls_where_a_certificate_is_given(
+    start_collector: Callable[..., Any], certificate: tuple[Path, Path], shared_broker: str
+) -> None:
+    files = ("--ssl_certfile", str(certificate[0]), "--ssl_keyfile", str(certificate[1]))
+    program = start_collector("over-tls", "--hold_seconds", "0.2", *files)
+    with httpx.Client(verify=ssl.create_default_context(cafile=certificate[0]), timeout=20) as client:
+        for kind, body in ((REQUEST, ROW), (RESPONSE, ANSWER)):
+            url = f"https://127.0.0.1:{program.port}/"
+            assert client.post(url, headers=agent_headers("tls", kind), content=body).status_code == 200
+    assert record_of(shared_broker, "over-tls", "tls").predictions == [4]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Of 127.0.0.1, signed by itself, and its key."""
+    directory = tmp_path_factory.mktemp("certificate")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "collector")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(hours=1), now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (directory / "tls.crt").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    (directory / "tls.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return directory / "tls.crt", directory / "tls.key"
+
+
 def test_settings_have_defaults_from_the_monitor_and_refuse_what_cannot_work(
     write_monitor: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -333,6 +388,10 @@ def test_settings_have_defaults_from_the_monitor_and_refuse_what_cannot_work(
         read_settings(["--monitor", monitor, "--hold_seconds", "9"])
     with pytest.raises(InvalidSettings, match="at least twice"):
         read_settings(["--monitor", monitor, "--max_pending_bytes", "1000"])
+    with pytest.raises(InvalidSettings, match="--ssl_keyfile"):
+        read_settings(["--monitor", monitor, "--ssl_certfile", monitor])
+    with pytest.raises(InvalidSettings, match="not a certificate and its key"):
+        read_settings(["--monitor", monitor, "--ssl_certfile", monitor, "--ssl_keyfile", monitor])
     with pytest.raises(SystemExit):
         read_settings(["--help"])
     said = capsys.readouterr().out
