@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -295,6 +297,31 @@ def test_a_stop_concludes_what_waits_and_the_account_is_whole(
     of_number = {int(record.id[1:]): record for record in records}
     assert [of_number[number].status for number in range(20)] == [0, 200] * 10
     assert [of_number[number].time_ms for number in range(20)] == [int(t.timestamp() * 1000) for t in arrived]
+
+
+def test_halves_from_many_senders_in_any_order_find_each_other(
+    start_collector: Callable[..., Any], shared_broker: str
+) -> None:
+    program = start_collector("many", "--hold_seconds", "0.2", "--join_timeout_seconds", "120")
+    halves = [
+        (f"m{number}", kind, b'{"%s": [%s]}' % (key, b"[%d, 0, 0]" % number if kind == REQUEST else b"%d" % number))
+        for number in range(150)
+        for kind, key in ((REQUEST, b"instances"), (RESPONSE, b"predictions"))
+    ]
+    random.Random(4).shuffle(halves)
+    with httpx.Client(timeout=20) as client, ThreadPoolExecutor(8) as senders:
+
+        def emit(half: tuple[str, str, bytes]) -> int:
+            identity, kind, body = half
+            return client.post(program.url, headers=agent_headers(identity, kind), content=body).status_code
+
+        assert set(senders.map(emit, halves)) == {200}
+    assert program.stop() == 0
+    records, beats = all_messages(shared_broker, "many")
+    joined = {record.id: (record.features, record.predictions) for record in records}
+    assert joined == {f"m{number}": ([[number, 0, 0]], [number]) for number in range(150)}
+    assert sorted(record.seq for record in records) == list(range(1, 151))
+    assert (beats[-1].account.served, beats[-1].account.acknowledged) == (150, 150)
 
 
 def all_messages(broker: str, topic: str) -> tuple[list[InferenceRecord], list[Heartbeat]]:
