@@ -202,7 +202,7 @@ def _latency_ms(pair: Pair, request: Event, response: Event) -> float:
 
 def _protocol(event: Event) -> str:
     """By the body, since events do not tell the path: the tensors of v2 have data types, the rows of v1 have none."""
-    if event.content_type.startswith("application/grpc"):
+    if event.is_grpc:
         return "grpc"
     is_v2 = b'"datatype"' in event.body and b'"inputs"' in event.body and b'"instances"' not in event.body
     return "v2" if is_v2 else "v1"

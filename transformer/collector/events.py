@@ -26,6 +26,7 @@ ID_CHARACTERS: Final = 256
 BATCH_EVENTS: Final = 1000
 
 _GZIP: Final = b"\x1f\x8b"
+_FRAME_BYTES: Final = 5
 
 
 class Malformed(Exception):
@@ -35,16 +36,17 @@ class Malformed(Exception):
 @dataclass(frozen=True, slots=True)
 class Event:
     """
-    One half of a served request. time_ms: UTC epoch, None where the event does not say. headers: of the request, as
-    far as they were passed on, by lower-case name. service, namespace, component, endpoint: who served it, None where
-    the event does not say.
+    One half of a served request. body: of gRPC, the message without its frame. compressed: a gRPC message. time_ms: UTC
+    epoch, None where the event does not say. headers: of the request, as far as they were passed on, by lower-case
+    name. service, namespace, component, endpoint: who served it, None where the event does not say.
     """
 
     id: str
     is_request: bool
     body: bytes
     time_ms: float | None = None
-    content_type: str = ""
+    is_grpc: bool = False
+    compressed: bool = False
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
     service: str | None = None
     namespace: str | None = None
@@ -54,7 +56,7 @@ class Event:
     @property
     def packed(self) -> bool:
         """JSON does not begin like gzip, and an answer's content encoding is not among what events say."""
-        return self.body.startswith(_GZIP)
+        return self.compressed or self.body.startswith(_GZIP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +109,29 @@ def _read(headers: Mapping[str, str], body: bytes) -> Event | OtherEvent | Malfo
         return OtherEvent(kind)
     if not 0 < len(identity) <= ID_CHARACTERS:
         return Malformed(f"its id has {len(identity)} characters: 1 to {ID_CHARACTERS} are taken")
+    body = data.encode() if isinstance(data, str) else data or b""
+    is_grpc = (_text(attributes, "datacontenttype") or "").startswith("application/grpc")
+    compressed = False
+    if is_grpc and len(body) >= _FRAME_BYTES:
+        body, compressed = _message(body)
     return Event(
         id=identity,
         is_request=kind in REQUEST_TYPES,
-        body=data.encode() if isinstance(data, str) else data or b"",
+        body=body,
         time_ms=_time_ms(attributes.get("time")),
-        content_type=_text(attributes, "datacontenttype") or "",
+        is_grpc=is_grpc,
+        compressed=compressed,
         headers=_headers(attributes),
         service=_text(attributes, "inferenceservicename"),
         namespace=_text(attributes, "namespace"),
         component=_text(attributes, "component"),
         endpoint=_text(attributes, "endpoint"),
     )
+
+
+def _message(body: bytes) -> tuple[bytes, bool]:
+    """The first message of a gRPC body, where each has its length before it, and whether it is compressed."""
+    return body[_FRAME_BYTES : _FRAME_BYTES + int.from_bytes(body[1:_FRAME_BYTES], "big")], body[0] == 1
 
 
 def _text(attributes: Mapping[str, Any], name: str) -> str | None:

@@ -35,7 +35,6 @@ def test_an_event_of_the_agent_is_read_whole() -> None:
         is_request=True,
         body=BODY,
         time_ms=time.timestamp() * 1000,
-        content_type="application/json",
         headers={b"x-request-id": b'r "1"', b"traceparent": b"00-ab"},
         service="sums",
         namespace="tests",
@@ -68,6 +67,19 @@ def test_metadata_is_read_percent_encoded_or_plain() -> None:
 
 def test_the_trace_of_the_distributed_tracing_extension_is_taken() -> None:
     assert read(agent_headers("1", REQUEST, Ce_Traceparent="00-1"), BODY).headers == {b"traceparent": b"00-1"}
+
+
+def test_grpc_messages_are_taken_out_of_their_frames() -> None:
+    def message(body: bytes) -> Event:
+        event = read(agent_headers("1", REQUEST, Content_Type="application/grpc+proto"), body)
+        assert isinstance(event, Event) and event.is_grpc
+        return event
+
+    assert message(b"\x00\x00\x00\x00\x02ab").body == b"ab"
+    assert message(b"\x00\x00\x00\x00\x01a\x00\x00\x00\x00\x01b").body == b"a", "the first of a stream"
+    assert (message(b"\x00\x00\x00\x00\x00").body, message(b"\x00").body) == (b"", b"\x00")
+    assert not message(b"\x00\x00\x00\x00\x02ab").packed
+    assert message(b"\x01\x00\x00\x00\x02ab").packed
 
 
 @pytest.mark.parametrize("time", ["yesterday", "2026-01-01T00:00:00", "", "1e9"])
