@@ -8,6 +8,7 @@ shuttle --http_port N`, with all other arguments of KServe's own parser.
 from __future__ import annotations
 
 import logging
+import sys
 import uuid
 from typing import Any
 
@@ -76,9 +77,12 @@ def _instances(payload: object) -> object:
 def main() -> None:
     model = ShuttleModel(args.model_name)
     model.load()
-    # gRPC would want a second port; a log line per request would cost more than the prediction.
-    server = ModelServer(http_port=args.http_port, enable_grpc=False, enable_latency_logging=False)
-    for name in ("uvicorn.access", "kserve.trace"):
+    # gRPC wants a second port, so only when one is given; a log line per request would cost more than the prediction.
+    grpc = any(argument.split("=")[0] == "--grpc_port" for argument in sys.argv)
+    server = ModelServer(
+        http_port=args.http_port, enable_grpc=grpc, grpc_port=args.grpc_port, enable_latency_logging=False
+    )
+    for name in ("uvicorn.access", "kserve", "kserve.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)
     server.start([model])
 

@@ -12,9 +12,10 @@ import socket
 import ssl
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -25,10 +26,11 @@ from transformer.app import App, Serving
 from transformer.arguments import InvalidSettings
 from transformer.backlog import CLOSE_S
 from transformer.capture import EventClock
-from transformer.listening import BACKLOG, listen
+from transformer.grpc_proxy import GrpcServer, serve_grpc
+from transformer.listening import BACKLOG, listen, reserve
 from transformer.metrics import register
-from transformer.monitoring import check_kafka, open_monitoring
-from transformer.settings import GRACE_S, REQUESTS_GRACE_S, Settings, read_settings
+from transformer.monitoring import Monitoring, check_kafka, open_monitoring
+from transformer.settings import GRACE_S, REQUESTS_GRACE_S, Grpc, Settings, read_settings
 from transformer.upstream import Upstream
 from transformer.wrapped import Wrapped
 
@@ -39,11 +41,14 @@ def main() -> int:
         check_kafka(settings.monitor)
         _wrapped_model(settings)  # before anything is served
         listener = listen(settings.http_port)
+        grpc_port = None if settings.grpc is None else reserve("--grpc_port", settings.grpc.port)
     except InvalidSettings as error:
         print(f"transformer: {error}", file=sys.stderr)
         return 2
     _configure_logging(settings)
     _serve(settings, listener)
+    if grpc_port is not None:
+        grpc_port.close()
     return 0
 
 
@@ -56,13 +61,14 @@ def create_app() -> App:
     sdk, context = _sdk_application(settings)
 
     async def open_serving() -> Serving:
-        serving = _open_serving(settings, sdk, context)
+        serving = await _open_serving(settings, sdk, context)
         if serving.monitoring is not None:
             register(serving.monitoring.metrics, REGISTRY)
         _leave_with_parent()
         _set_aside_what_stays()
         print(
             f"transformer serving model={settings.model_name} port={settings.http_port} "
+            f"grpc_port={'none' if settings.grpc is None else settings.grpc.port} "
             f"predictor={settings.predictor_authority} pid={os.getpid()}",
             flush=True,
         )
@@ -114,21 +120,20 @@ def _arguments_of_the_sdk(settings: Settings) -> Iterator[None]:
         sys.argv = arguments
 
 
-def _open_serving(settings: Settings, sdk: Any, context: Context) -> Serving:
-    upstream = Upstream(
-        settings.predictor_host,
-        settings.predictor_port,
-        timeout_s=settings.predictor_timeout_s,
-        tls=ssl.create_default_context() if settings.predictor_tls else None,
-    )
+async def _open_serving(settings: Settings, sdk: Any, context: Context) -> Serving:
+    upstream = _upstream(settings) if settings.predictor_rest else None
     monitoring = None if settings.monitor.suspend else open_monitoring(settings.monitor, settings.profile, EventClock())
+    grpc_server = None if settings.grpc is None else await _serve_grpc(settings, settings.grpc, monitoring)
     model = _wrapped_model(settings)
     wrapped = None
     if model is not None:
         wrapped = Wrapped(sdk, context, score=settings.score, protocol=settings.predictor_protocol, stop=model.stop)
 
     async def close() -> None:
-        upstream.close()
+        if grpc_server is not None:
+            await grpc_server.close(REQUESTS_GRACE_S)
+        if upstream is not None:
+            upstream.close()
         if wrapped is not None:
             wrapped.close()
         if monitoring is not None:
@@ -136,6 +141,53 @@ def _open_serving(settings: Settings, sdk: Any, context: Context) -> Serving:
             await monitoring.recorder.close(GRACE_S - REQUESTS_GRACE_S - CLOSE_S)
 
     return Serving(upstream, monitoring, close, wrapped)
+
+
+def _upstream(settings: Settings) -> Upstream:
+    return Upstream(
+        settings.predictor_host,
+        settings.predictor_port,
+        timeout_s=settings.predictor_timeout_s,
+        tls=ssl.create_default_context() if settings.predictor_tls else None,
+        max_connections=settings.predictor_connections,
+        max_waiting=settings.predictor_queue,
+    )
+
+
+async def _serve_grpc(settings: Settings, at: Grpc, monitoring: Monitoring | None) -> GrpcServer:
+    certificate, key = settings.tls_certificate, settings.tls_key
+    server = await serve_grpc(
+        port=at.port,
+        predictor=at.predictor,
+        model=settings.model_name,
+        monitoring=monitoring,
+        timeout_s=settings.predictor_timeout_s,
+        max_request_bytes=at.max_request_bytes,
+        max_answer_bytes=at.max_answer_bytes,
+        max_calls=settings.predictor_connections + settings.predictor_queue,
+        predictor_tls=settings.predictor_tls,
+        certificate=(certificate, key) if certificate is not None and key is not None else None,
+    )
+    _when_asked_to_stop(lambda: server.drain(REQUESTS_GRACE_S))
+    return server
+
+
+def _when_asked_to_stop(begin: Callable[[], None]) -> None:
+    """Beside uvicorn's own handlers, which are in place by now: it tells the application only when HTTP has ended."""
+    loop = asyncio.get_running_loop()
+
+    def chained(of: signal.Signals) -> None:
+        before = signal.getsignal(of)
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(begin)
+            if callable(before):
+                before(number, frame)
+
+        signal.signal(of, handle)
+
+    for of in (signal.SIGTERM, signal.SIGINT):
+        chained(of)
 
 
 def _serve(settings: Settings, listener: socket.socket) -> None:

@@ -8,31 +8,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import orjson
-
+from transformer.answering import (
+    Receive,
+    Send,
+    is_rejected,
+    note_form,
+    own_headers,
+    refuse,
+    send_stream,
+    send_whole,
+    withheld,
+)
 from transformer.exchange import Exchange, UpstreamError
 from transformer.monitoring import Monitoring
-from transformer.parse import ANSWER_BYTES
 from transformer.served import ServedRequest
 from transformer.upstream import Upstream
-from transformer.wire import (
-    Headers,
-    Scope,
-    answer_headers,
-    noted_headers,
-    outlier_headers,
-    rejection,
-    request_head,
-)
+from transformer.wire import Scope, answer_headers, noted_headers, rejection, request_head
 from transformer.wrapped import Wrapped
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _READ_METHODS: Final = ("GET", "HEAD")
@@ -42,9 +39,12 @@ _log = logging.getLogger("transformer.app")
 
 @dataclass(frozen=True)
 class Serving:
-    """What exists while the process serves, bound to its event loop. monitoring: None when the monitor is suspended."""
+    """
+    What exists while the process serves, bound to its event loop. upstream: None where the predictor speaks gRPC alone.
+    monitoring: None when the monitor is suspended.
+    """
 
-    upstream: Upstream
+    upstream: Upstream | None
     monitoring: Monitoring | None
     close: Callable[[], Awaitable[None]]
     wrapped: Wrapped | None = None
@@ -106,13 +106,15 @@ class App:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         protocol = self._protocol(scope)
-        monitoring = self._serving.monitoring
-        if protocol and monitoring is not None:
-            await self._predict(protocol, monitoring, scope, receive, send)
+        monitoring, upstream = self._serving.monitoring, self._serving.upstream
+        if protocol and monitoring is not None and upstream is not None:
+            await self._predict(protocol, monitoring, upstream, scope, receive, send)
         elif self._is_for_sdk(scope):
             await self._sdk(scope, receive, send)
+        elif upstream is not None:
+            await self._forward(upstream, scope, receive, send)
         else:
-            await self._forward(scope, receive, send)
+            await refuse(send, 501, "the predictor speaks gRPC only: call the gRPC port")
 
     def _protocol(self, scope: Scope) -> str | None:
         """v1 or v2 for the requests that are monitored."""
@@ -133,13 +135,21 @@ class App:
             return False
         return path in self._sdk_paths or (path.startswith(self._versions) and not path.endswith("/infer"))
 
-    async def _predict(self, protocol: str, monitoring: Monitoring, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _predict(
+        self,
+        protocol: str,
+        monitoring: Monitoring,
+        upstream: Upstream,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
         noted = noted_headers(scope)
         try:
             body = await self._body(noted, receive)
         except _Unread as unread:
             monitoring.metrics.count_answer(protocol, unread.status)
-            await _refuse(send, unread.status, unread.text)
+            await refuse(send, unread.status, unread.text)
             return
         request = monitoring.recorder.arrived(protocol, body, noted)
         wrapped, call = self._serving.wrapped, None
@@ -147,7 +157,7 @@ class App:
             if wrapped is not None:
                 exchange, call = wrapped.send_scored(scope, request, monitoring.scorer)
             else:
-                exchange = self._upstream_send(scope, noted, body)
+                exchange = self._sent(upstream, scope, noted, body)
                 monitoring.scorer.submit(request)
             await self._answer(request, exchange, monitoring, receive, send)
         except asyncio.CancelledError:
@@ -170,53 +180,53 @@ class App:
             await exchange.started()
         except UpstreamError as error:
             failure = error
-        if monitoring.policy == "reject" and _has_outlier(request, monitoring):
+        if is_rejected(request, monitoring):
             request.upstream_s = time.perf_counter() - sent
             request.status, request.rejected = 422, True
-            await _refuse(send, 422, rejection(request), _own_headers(request, monitoring, ()))
+            await refuse(send, 422, rejection(request), own_headers(request, monitoring, ()))
             request.latency_s = time.perf_counter() - request.started
-            _note_form(request, exchange.headers)
-            request.answer = await _withheld(exchange)
+            note_form(request, exchange.headers)
+            request.answer = await withheld(exchange)
             return
         if failure is not None:
             request.upstream_s = time.perf_counter() - sent
             request.status = failure.status
-            await _refuse(send, failure.status, str(failure), _own_headers(request, monitoring, ()))
+            await refuse(send, failure.status, str(failure), own_headers(request, monitoring, ()))
         else:
             request.status = exchange.status
             headers = answer_headers(exchange.headers, status=exchange.status)
-            _note_form(request, headers)
-            own = _own_headers(request, monitoring, headers)
+            note_form(request, headers)
+            own = own_headers(request, monitoring, headers)
             if exchange.complete:
                 request.upstream_s = time.perf_counter() - sent
                 request.answer = exchange.taken()
-                await _send_whole(send, exchange.status, headers + own, request.answer)
+                await send_whole(send, exchange.status, headers + own, request.answer)
             else:
-                request.answer, request.answer_cut = await _send_stream(receive, send, exchange, headers + own)
+                request.answer, request.answer_cut = await send_stream(receive, send, exchange, headers + own)
                 request.upstream_s = time.perf_counter() - sent
         request.latency_s = time.perf_counter() - request.started
 
-    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _forward(self, upstream: Upstream, scope: Scope, receive: Receive, send: Send) -> None:
         noted = noted_headers(scope)
         try:
             body = await self._body(noted, receive)
             if self._serving.wrapped is not None and self._protocol(scope):
                 exchange = self._serving.wrapped.send(scope, body)
             else:
-                exchange = self._upstream_send(scope, noted, body)
+                exchange = self._sent(upstream, scope, noted, body)
             await exchange.started()
         except (_Unread, UpstreamError) as error:
-            await _refuse(send, error.status, str(error))
+            await refuse(send, error.status, str(error))
             return
         headers = answer_headers(exchange.headers, status=exchange.status)
         if exchange.complete:
-            await _send_whole(send, exchange.status, headers, exchange.taken())
+            await send_whole(send, exchange.status, headers, exchange.taken())
         else:
-            await _send_stream(receive, send, exchange, headers)
+            await send_stream(receive, send, exchange, headers)
 
-    def _upstream_send(self, scope: Scope, noted: dict[bytes, bytes], body: bytes) -> Exchange:
+    def _sent(self, upstream: Upstream, scope: Scope, noted: dict[bytes, bytes], body: bytes) -> Exchange:
         head = request_head(scope, noted, host=self._host, length=len(body))
-        return self._serving.upstream.send(head, body, bodyless=scope["method"] == "HEAD")
+        return upstream.send(head, body, bodyless=scope["method"] == "HEAD")
 
     async def _body(self, noted: dict[bytes, bytes], receive: Receive) -> bytes:
         """Raises _Unread for a body that is too long, or that its client does not finish."""
@@ -249,86 +259,3 @@ class _Unread(Exception):
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status, self.text = status, text
-
-
-def _own_headers(request: ServedRequest, monitoring: Monitoring, headers: Headers | tuple[()]) -> Headers:
-    own: Headers = []
-    if monitoring.policy != "shadow":
-        monitoring.scorer.settle(request)
-        own = outlier_headers(request, baseline=monitoring.baseline)
-    if not any(name.lower() == b"x-request-id" for name, _ in headers):
-        own.append((b"x-request-id", request.id.encode("latin-1")))
-    return own
-
-
-def _has_outlier(request: ServedRequest, monitoring: Monitoring) -> bool:
-    """Among the rows that were scored in time: the others are given the benefit of the doubt."""
-    monitoring.scorer.settle(request)
-    return request.scored is not None and True in request.scored.outlier
-
-
-def _note_form(request: ServedRequest, headers: Headers) -> None:
-    """What has to be known to read the answer."""
-    for name, value in headers:
-        lowered = name.lower()
-        if lowered == b"content-encoding":
-            request.answer_encoded = True
-        elif lowered == b"inference-header-content-length":
-            request.answer_binary = value
-
-
-async def _withheld(exchange: Exchange) -> bytes | None:
-    """What the predictor answered, up to where records may read it; so its connection can be used again."""
-    kept: list[bytes] = []
-    size = 0
-    try:
-        await exchange.started()
-        while chunk := await exchange.read():
-            kept.append(chunk)
-            size += len(chunk)
-            if size > ANSWER_BYTES:
-                exchange.abort()
-                return None
-    except UpstreamError:
-        return None
-    return b"".join(kept)
-
-
-async def _send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _send_stream(receive: Receive, send: Send, exchange: Exchange, headers: Headers) -> tuple[bytes | None, bool]:
-    """
-    Sends pieces as they come. Returns the body, None where it is longer than a record may read, and whether it was cut
-    short: by the predictor, in which case the client's connection is closed early too, or by the client.
-    """
-    gone = asyncio.ensure_future(receive())
-    kept: list[bytes] = []
-    size = 0
-    try:
-        await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
-        while chunk := await exchange.read():
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            size += len(chunk)
-            if size <= ANSWER_BYTES:
-                kept.append(chunk)
-            if gone.done():
-                exchange.abort()
-        await send({"type": "http.response.body", "body": b""})
-    except UpstreamError as error:
-        _log.debug("answer_cut_short why=%s", error)
-    finally:
-        gone.cancel()
-    return (b"".join(kept) if size <= ANSWER_BYTES else None), not exchange.complete
-
-
-async def _refuse(send: Send, status: int, text: str, headers: Headers | tuple[()] = ()) -> None:
-    """Both protocols have the same form of error."""
-    body = orjson.dumps({"error": text})
-    length = str(len(body)).encode()
-    own = [(b"content-type", b"application/json"), (b"content-length", length), *headers]
-    if status == 413:  # what the client goes on sending is not read
-        own.append((b"connection", b"close"))
-    await _send_whole(send, status, own, body)

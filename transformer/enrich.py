@@ -102,7 +102,9 @@ def _answer(request: ServedRequest) -> Answer:
 
 
 def _read(request: ServedRequest) -> Answer:
-    return read_answer(request.answer, encoded=request.answer_encoded, binary=request.answer_binary)
+    return read_answer(
+        request.answer, protocol=request.protocol, encoded=request.answer_encoded, binary=request.answer_binary
+    )
 
 
 def _with(issues: Mapping[str, int], issue: str | None) -> Mapping[str, int]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
+from transformer.open_inference import answer_document, input_tensors
 from transformer.tensors import Data, is_size, json_length, with_binary_data
 
 ISSUES: Final = (
@@ -20,6 +21,7 @@ ISSUES: Final = (
     "unsupported_encoding",  # the request's body is compressed
     "binary_tensor",  # v2 binary tensors whose types, shapes and sizes do not fit each other
     "not_json",
+    "not_protobuf",  # gRPC: what came is no ModelInferRequest
     "not_an_object",
     "no_instances",  # v1: neither "instances" nor "inputs"; v2: no "inputs"
     "not_rows",  # instances or inputs of the wrong type
@@ -31,6 +33,7 @@ ISSUES: Final = (
     "answer_cut_short",  # the predictor or the client ended it before it was whole
     "answer_encoded",  # the answer's body is compressed
     "answer_not_json",
+    "answer_not_protobuf",
     "answer_binary_tensor",  # as binary_tensor, in the answer
     "response_not_seen",  # the collector saw the request's event alone: an error, a slow answer, or a lost event
     "not_sent_to_predictor",  # a wrapped transformer answered or refused by itself
@@ -92,13 +95,16 @@ def read_request(
     body: bytes, *, protocol: str, features: Collection[str], encoded: bool = False, binary: bytes | None = None
 ) -> Readable | Unreadable:
     """
-    protocol: v1 or v2. features: names of the schema's features, by which a lone tensor is told from a column.
+    protocol: v1, v2 or grpc. features: names of the schema's features, by which a lone tensor is told from a column.
     encoded: the body has a content encoding. binary: the header inference-header-content-length.
     """
     if len(body) > SCORED_BYTES:
         return Unreadable("body_too_large")
     if encoded:
         return Unreadable("unsupported_encoding")
+    if protocol == "grpc":
+        tensors = input_tensors(body)
+        return Unreadable(tensors) if isinstance(tensors, str) else _read_tensors(tensors, features)
     tail = b""
     if binary is not None and protocol == "v2":
         length = json_length(binary, body)
@@ -149,6 +155,12 @@ def _read_v2(document: dict[str, Any], features: Collection[str], tail: bytes) -
             return _BINARY
         if any("data" not in tensor for tensor in tensors):
             return _NOT_ROWS
+    return _read_tensors(tensors, features)
+
+
+def _read_tensors(tensors: list[dict[str, Any]], features: Collection[str]) -> Readable | Unreadable:
+    if not tensors:
+        return _NO_INSTANCES
     if len(tensors) > 1 or (_is_column(tensors[0]) and tensors[0].get("name") in features):
         return _columns(tensors)
     return _matrix(tensors[0], len(features))
@@ -214,7 +226,9 @@ class Answer:
     issue: str | None = None
 
 
-def read_answer(body: bytes | None, *, encoded: bool = False, binary: bytes | None = None) -> Answer:
+def read_answer(
+    body: bytes | None, *, protocol: str = "v1", encoded: bool = False, binary: bytes | None = None
+) -> Answer:
     """
     body: of a 2xx answer; None for one that was too long to keep. encoded: it has a content encoding. binary: the
     answer's header inference-header-content-length.
@@ -223,6 +237,9 @@ def read_answer(body: bytes | None, *, encoded: bool = False, binary: bytes | No
         return Answer(issue="answer_too_large")
     if encoded:
         return Answer(issue="answer_encoded")
+    if protocol == "grpc":
+        document = answer_document(body)
+        return Answer(issue=document) if isinstance(document, str) else _predictions(document, b"")
     length = len(body) if binary is None else json_length(binary, body)
     if length is None:
         return _ANSWER_BINARY

@@ -30,8 +30,34 @@ SCORES: Final = ("preprocessed", "input")
 """What is scored of a request to a wrapped transformer: what goes to the predictor, or what the client sent."""
 
 
+GRPC_MESSAGE_BYTES: Final = 8 << 20
+"""As KServe's own default."""
+
+CONNECTIONS: Final = 512
+"""
+To the predictor, of one worker. Beyond it more are no faster: the predictor would only queue the requests itself.
+"""
+
+WAITING: Final = 4096
+"""Requests of one worker that may wait for a connection: 4 s of traffic at 1,000 requests/s."""
+
+
+@dataclass(frozen=True)
+class Grpc:
+    """
+    Where gRPC is served and forwarded to. predictor: HOST:PORT. max_request_bytes, max_answer_bytes: of one message.
+    """
+
+    port: int
+    predictor: str
+    max_request_bytes: int
+    max_answer_bytes: int
+
+
 @dataclass(frozen=True)
 class Settings:
+    """predictor_rest: the predictor at predictor_host speaks HTTP/1.1, v1 or v2. grpc: None where it is not served."""
+
     model_name: str
     predictor_host: str
     predictor_port: int
@@ -39,7 +65,11 @@ class Settings:
     predictor_protocol: str
     predictor_timeout_s: float
     predictor_health_check: bool
+    predictor_rest: bool
+    predictor_connections: int
+    predictor_queue: int
     http_port: int
+    grpc: Grpc | None
     workers: int
     event_loop: str
     keep_alive_s: int
@@ -57,7 +87,7 @@ class Settings:
     @property
     def predictor_authority(self) -> str:
         """For the Host header: as given, with the port only where it is not the scheme's own."""
-        host = f"[{self.predictor_host}]" if ":" in self.predictor_host else self.predictor_host
+        host = _bracketed(self.predictor_host)
         return host if self.predictor_port == (443 if self.predictor_tls else 80) else f"{host}:{self.predictor_port}"
 
 
@@ -69,12 +99,14 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     given = command_line().parse_args(arguments)
     monitor = read_monitor(Path(given.monitor))
     host, port = _predictor(given.predictor_host, tls=given.predictor_use_ssl)
-    if given.predictor_protocol == "grpc-v2":
-        raise InvalidSettings("--predictor_protocol grpc-v2: only REST is served yet; use v1 or v2")
     if given.model_name is not None and given.model_name != monitor.model.name:
         raise InvalidSettings(
             f"--model_name {given.model_name} is not the model of {given.monitor} (spec.model.name: "
             f"{monitor.model.name}): give both the name that clients and predictor use"
+        )
+    if given.wrap is not None and given.predictor_protocol == "grpc-v2":
+        raise InvalidSettings(
+            "--wrap: a wrapped transformer calls its predictor by REST: --predictor_protocol v1 or v2"
         )
     if given.score is not None and given.wrap is None:
         raise InvalidSettings("--score: without --wrap there is nothing to choose from: what comes is what is scored")
@@ -86,7 +118,11 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         predictor_protocol=given.predictor_protocol,
         predictor_timeout_s=given.predictor_request_timeout_seconds,
         predictor_health_check=given.enable_predictor_health_check,
+        predictor_rest=given.predictor_protocol != "grpc-v2",
+        predictor_connections=given.predictor_connections,
+        predictor_queue=given.predictor_queue,
         http_port=given.http_port,
+        grpc=_grpc(given, f"{_bracketed(host)}:{port}"),
         workers=monitor.transformer.workers if given.workers is None else given.workers,
         event_loop=given.event_loop,
         keep_alive_s=given.timeout_keep_alive,
@@ -147,7 +183,30 @@ def _add_predictor(group: argparse._ArgumentGroup) -> None:
         "--predictor_protocol",
         choices=("v1", "v2", "grpc-v2"),
         default="v1",
-        help="spoken by readiness checks of the predictor; requests of v1 and v2 are both taken (default: v1)",
+        help="what --predictor_host speaks. v1, v2: REST, requests of both are taken; it is also that of readiness "
+        "checks. grpc-v2: gRPC alone, and REST requests are answered 501 (default: v1)",
+    )
+    group.add_argument(
+        "--predictor_grpc_host",
+        metavar="HOST[:PORT]",
+        help="beside a predictor that speaks v1 or v2: where calls to --grpc_port are forwarded to; without it gRPC is "
+        "served only with --predictor_protocol grpc-v2",
+    )
+    group.add_argument(
+        "--predictor_connections",
+        type=positive_int,
+        default=CONNECTIONS,
+        metavar="N",
+        help="connections to the predictor, per worker; further requests wait, first come first served (default: "
+        "%(default)s)",
+    )
+    group.add_argument(
+        "--predictor_queue",
+        type=positive_int,
+        default=WAITING,
+        metavar="N",
+        help="requests that may wait for a connection, per worker; further ones are answered 503, waiting too long 504 "
+        "(default: %(default)s)",
     )
     group.add_argument("--predictor_use_ssl", type=boolean, default=False, metavar="BOOL", help="default: false")
     group.add_argument(
@@ -162,6 +221,26 @@ def _add_predictor(group: argparse._ArgumentGroup) -> None:
 
 def _add_server(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--http_port", type=port, default=8080, metavar="N", help="default: 8080")
+    group.add_argument(
+        "--grpc_port", type=port, default=8081, metavar="N", help="where there is a gRPC predictor (default: 8081)"
+    )
+    group.add_argument(
+        "--enable_grpc", type=boolean, default=True, metavar="BOOL", help="false: not even then (default: true)"
+    )
+    group.add_argument(
+        "--grpc_max_receive_message_length",
+        type=positive_int,
+        default=GRPC_MESSAGE_BYTES,
+        metavar="N",
+        help="longer gRPC requests are answered RESOURCE_EXHAUSTED (default: %(default)s)",
+    )
+    group.add_argument(
+        "--grpc_max_send_message_length",
+        type=positive_int,
+        default=GRPC_MESSAGE_BYTES,
+        metavar="N",
+        help="and longer gRPC answers too (default: %(default)s)",
+    )
     group.add_argument(
         "--workers", type=positive_int, metavar="N", help="processes; default: the monitor's spec.transformer.workers"
     )
@@ -180,10 +259,6 @@ def _add_server(group: argparse._ArgumentGroup) -> None:
 
 def _add_without_effect(group: argparse._ArgumentGroup) -> None:
     without_value = {
-        "--grpc_port": "gRPC is not served yet",
-        "--enable_grpc": "gRPC is not served yet",
-        "--grpc_max_send_message_length": None,
-        "--grpc_max_receive_message_length": None,
         "--max_threads": "threads of the gRPC server",
         "--max_asyncio_workers": None,
         "--protocol": "replaced by --predictor_protocol",
@@ -198,11 +273,40 @@ def _add_without_effect(group: argparse._ArgumentGroup) -> None:
         group.add_argument(name, metavar="X", help=why)
 
 
-def _predictor(text: str, *, tls: bool) -> tuple[str, int]:
+def _grpc(given: argparse.Namespace, predictor: str) -> Grpc | None:
+    """predictor: --predictor_host with its port. Raises InvalidSettings."""
+    if given.predictor_protocol == "grpc-v2":
+        if given.predictor_grpc_host is not None:
+            raise InvalidSettings(
+                "--predictor_grpc_host with --predictor_protocol grpc-v2: --predictor_host is the gRPC address "
+                "already; for a predictor with both, give its REST address there and --predictor_protocol v1 or v2"
+            )
+    elif given.predictor_grpc_host is None:
+        return None
+    else:
+        host, port = _predictor(given.predictor_grpc_host, tls=given.predictor_use_ssl, name="--predictor_grpc_host")
+        predictor = f"{_bracketed(host)}:{port}"
+    if not given.enable_grpc:
+        return None
+    if given.wrap is not None:
+        raise InvalidSettings("--wrap: gRPC calls would not run through it: leave them out with --enable_grpc false")
+    return Grpc(
+        port=given.grpc_port,
+        predictor=predictor,
+        max_request_bytes=given.grpc_max_receive_message_length,
+        max_answer_bytes=given.grpc_max_send_message_length,
+    )
+
+
+def _predictor(text: str, *, tls: bool, name: str = "--predictor_host") -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or "]" in port:  # no port, or a bare [IPv6]
         host, port = text, "443" if tls else "80"
     host = host.removeprefix("[").removesuffix("]")
     if not host or "/" in text or not port.isdigit() or not 0 < int(port) < 65536:
-        raise InvalidSettings(f"--predictor_host {text}: expected HOST or HOST:PORT, without a scheme")
+        raise InvalidSettings(f"{name} {text}: expected HOST or HOST:PORT, without a scheme")
     return host, int(port)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

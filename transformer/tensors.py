@@ -50,7 +50,7 @@ def with_binary_data(tensors: Sequence[Any], tail: bytes) -> list[Any] | None:
         if size is None:
             filled.append(tensor)
             continue
-        data = _decoded(tensor, tail[start : start + size]) if size <= len(tail) - start else None
+        data = decoded(tensor, tail[start : start + size]) if size <= len(tail) - start else None
         if data is None:
             return None
         filled.append({**tensor, "data": data})
@@ -68,7 +68,8 @@ def _binary_size(tensor: object) -> int | None:
     return size if isinstance(size, int) and is_size(size) else None
 
 
-def _decoded(tensor: Mapping[str, Any], data: bytes) -> Data | None:
+def decoded(tensor: Mapping[str, Any], data: bytes) -> Data | None:
+    """The values of a tensor with datatype and shape; None where they do not fit each other."""
     shape = tensor.get("shape")
     if not isinstance(shape, list) or not all(map(is_size, shape)):
         return None

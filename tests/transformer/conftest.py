@@ -36,6 +36,17 @@ def profile() -> BaselineProfile:
     return BaselineProfile.fit(np.random.default_rng(5).normal(size=(2000, 3)), schema)
 
 
+@pytest.fixture(scope="session")
+def pb() -> Any:
+    """KServe's own gRPC messages. Its SDK parses the command line as it is imported."""
+    arguments, sys.argv = sys.argv, sys.argv[:1]
+    try:
+        from kserve.protocol.grpc import grpc_predict_v2_pb2
+    finally:
+        sys.argv = arguments
+    return grpc_predict_v2_pb2
+
+
 @pytest.fixture
 def monitor_document() -> dict[str, Any]:
     return {

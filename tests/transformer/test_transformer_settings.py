@@ -12,7 +12,8 @@ import yaml
 
 from tidegauge.baseline import BaselineProfile
 from transformer.arguments import InvalidSettings
-from transformer.settings import GRACE_S, Settings, read_settings
+from transformer.listening import reserve
+from transformer.settings import GRACE_S, Grpc, Settings, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,6 +41,7 @@ def test_the_defaults_are_those_that_manifests_rely_on(write_monitor: Any, profi
     )
     assert (settings.http_port, settings.workers, settings.predictor_timeout_s) == (8080, 1, 600.0)
     assert settings.max_body_bytes == 256 << 20
+    assert (settings.predictor_connections, settings.predictor_queue) == (512, 4096)
     assert settings.profile.content_id == profile.content_id
     assert GRACE_S < 30, "Kubernetes kills after 30 s"
 
@@ -168,6 +170,28 @@ def test_a_port_in_use_ends_the_process_with_2(write_monitor: Any) -> None:
     assert "already in use" in said and port in said
 
 
-def test_grpc_predictors_are_refused(write_monitor: Any) -> None:
-    with pytest.raises(InvalidSettings, match="grpc-v2"):
-        read(write_monitor(), "--predictor_protocol", "grpc-v2")
+def test_grpc_is_served_before_a_predictor_that_speaks_it(write_monitor: Any) -> None:
+    assert read(write_monitor()).grpc is None
+    alone = read(write_monitor(), "--predictor_protocol", "grpc-v2", "--grpc_port", "9001")
+    assert alone.grpc == Grpc(9001, "sums-predictor.tests:80", 8 << 20, 8 << 20) and not alone.predictor_rest
+    beside = read(write_monitor(), "--predictor_grpc_host", "p:81", "--grpc_max_receive_message_length", "9")
+    assert beside.grpc == Grpc(8081, "p:81", 9, 8 << 20) and beside.predictor_rest
+    assert read(write_monitor(), "--predictor_grpc_host", "p:81", "--enable_grpc", "false").grpc is None
+
+
+def test_two_grpc_addresses_are_refused(write_monitor: Any) -> None:
+    with pytest.raises(InvalidSettings, match="is the gRPC address already"):
+        read(write_monitor(), "--predictor_protocol", "grpc-v2", "--predictor_grpc_host", "p:81")
+    with pytest.raises(InvalidSettings, match="--predictor_grpc_host p/x: expected HOST"):
+        read(write_monitor(), "--predictor_grpc_host", "p/x")
+
+
+@pytest.mark.parametrize("listening", [False, True], ids=["a program of one process", "with SO_REUSEPORT"])
+def test_a_grpc_port_in_use_is_refused_though_it_could_be_shared(listening: bool) -> None:
+    with socket.socket() as taken:
+        if listening:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(InvalidSettings, match=r"--grpc_port .* already in use"):
+            reserve("--grpc_port", taken.getsockname()[1])
