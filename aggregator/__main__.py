@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -14,15 +15,21 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
+from aggregator.checkpoint import Checkpoint
 from aggregator.errors import StartError
 from aggregator.job import Sinks, start
+from aggregator.reload import MonitorFiles
 from aggregator.session import kafka_connector, spark_session
 from aggregator.settings import Settings, parse_settings
 from aggregator.sinks import kafka
 from aggregator.sinks.sql import SqlStore
 from aggregator.source import kafka_source
+from aggregator.watching import QueryWatch
 
 POLL_S: Final = 0.1
+
+LOOK_S: Final = 0.5
+"""From one look at the query's progress to the next: less than a micro-batch takes."""
 
 LAST_BATCH_S: Final = 15.0
 """How long a stop waits for the micro-batch under way; one that is cut off is repeated after the next start."""
@@ -38,6 +45,8 @@ def main() -> int:
     stopping = threading.Event()
     try:
         settings = parse_settings(sys.argv[1:])
+        log.setLevel(settings.log_level.upper())
+        Checkpoint.open(settings.checkpoint)  # refused before Spark is started
         store = SqlStore.open(settings.store)
         _listen_for_signals(stopping)
         log.info("spark_starting monitors=%s", ",".join(settings.catalogue.monitors))
@@ -55,20 +64,14 @@ def _listen_for_signals(stopping: threading.Event) -> None:
 
 
 def _run(spark: SparkSession, settings: Settings, store: SqlStore, stopping: threading.Event) -> int:
-    servers = settings.bootstrap_servers
-    topics = settings.catalogue.inference_topics()
-    log.info("query_starting topics=%s", ",".join(topics))
-    query = start(
-        kafka_source(spark, bootstrap_servers=servers, topics=topics, maximum_records=settings.maximum_records),
-        settings.catalogue,
-        Sinks(publish=partial(kafka.write, bootstrap_servers=servers), store=store),
-        checkpoint=settings.checkpoint,
-        trigger={"processingTime": f"{settings.interval_ms} milliseconds"},
-        stopping=stopping,
-    )
+    files = MonitorFiles(sys.argv[1:], settings)
+    checkpoint = Checkpoint.open(settings.checkpoint)
+    following: Settings | None = settings
     try:
-        _watch(query, stopping)
-        _stop(query, spark)
+        while following is not None and not stopping.is_set():
+            checkpoint, catalogue = checkpoint.begin(following.catalogue)
+            following = _run_query(spark, replace(following, catalogue=catalogue), checkpoint, store, files, stopping)
+        log.info("stopped")
     except StreamingQueryException as error:
         log.error("query_failed %s", " ".join(str(error).split())[:LONGEST_ERROR])
         return 1
@@ -77,15 +80,49 @@ def _run(spark: SparkSession, settings: Settings, store: SqlStore, stopping: thr
     return 0
 
 
-def _watch(query: StreamingQuery, stopping: threading.Event) -> None:
-    """Returns when a stop was asked for. Raises what ended the query."""
-    announced = False
+def _run_query(
+    spark: SparkSession,
+    settings: Settings,
+    checkpoint: Checkpoint,
+    store: SqlStore,
+    files: MonitorFiles,
+    stopping: threading.Event,
+) -> Settings | None:
+    """Until a stop is asked for: None, or the monitors have changed: the settings to go on with."""
+    servers, topics = settings.bootstrap_servers, sorted(checkpoint.topics)
+    spark.sparkContext.setLogLevel("WARN")
+    log.info("query_starting monitors=%s topics=%s", ",".join(settings.catalogue.monitors), ",".join(topics))
+    ending = threading.Event()
+    query = start(
+        kafka_source(spark, bootstrap_servers=servers, topics=topics, maximum_records=settings.maximum_records),
+        settings.catalogue,
+        Sinks(publish=partial(kafka.write, bootstrap_servers=servers), store=store),
+        checkpoint=settings.checkpoint,
+        trigger={"processingTime": f"{settings.interval_ms} milliseconds"},
+        stopping=ending,
+    )
+    following = _watch(query, files, stopping)
+    ending.set()
+    _stop(query, spark)
+    return following
+
+
+def _watch(query: StreamingQuery, files: MonitorFiles, stopping: threading.Event) -> Settings | None:
+    """Returns when a stop was asked for or the monitors have changed. Raises what ended the query."""
+    announced, looked_s, progress = False, 0.0, QueryWatch()
     while not stopping.wait(POLL_S):
         if not query.isActive:
             query.awaitTermination()  # raises the reason
         if not announced and _is_under_way(query):
             print("aggregator ready", flush=True)
             announced = True
+        if time.monotonic() - looked_s >= LOOK_S:
+            progress.look(query)
+            looked_s = time.monotonic()
+        if (following := files.changed()) is not None:
+            log.info("monitors_changed")
+            return following
+    return None
 
 
 def _is_under_way(query: StreamingQuery) -> bool:
@@ -100,7 +137,6 @@ def _stop(query: StreamingQuery, spark: SparkSession) -> None:
     while query.isActive and query.status["isTriggerActive"] and time.monotonic() < deadline:
         time.sleep(POLL_S / 5)
     query.stop()
-    log.info("stopped")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from tidegauge.baseline import BaselineProfile
@@ -20,6 +20,16 @@ class Catalogue:
     monitors: Mapping[str, ModelMonitor]
     baselines: Mapping[str, str]
     profiles: Mapping[str, bytes]
+    earlier: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By monitor name: content ids of baselines that it had before, and whose records are still taken."""
+
+    def accepts(self, monitor: str, baseline: str) -> bool:
+        return baseline == self.baselines.get(monitor) or baseline in self.earlier.get(monitor, ())
+
+    def with_earlier(self, earlier: Mapping[str, tuple[str, ...]], profiles: Mapping[str, bytes]) -> Catalogue:
+        """profiles: of the earlier ones, by content id; those that are missing are not taken."""
+        known = {name: tuple(one for one in ids if one in profiles) for name, ids in earlier.items()}
+        return replace(self, profiles={**profiles, **self.profiles}, earlier=known)
 
     def profile(self, baseline: str) -> BaselineProfile | None:
         data = self.profiles.get(baseline)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 
 from aggregator.catalogue import Catalogue
-from aggregator.progress import WindowKey
+from aggregator.progress import Progress, WindowKey
 from aggregator.windows import Closed, Late, Step
 from tidegauge.alerts import AlertState
 from tidegauge.alerts import step as alerted
@@ -18,6 +18,8 @@ from tidegauge.memory import MonitorMemory, correct, remember
 from tidegauge.monitor import ModelMonitor
 from tidegauge.report import WindowReport
 from tidegauge.verdict import judge
+from tidegauge.versus import compare_versions
+from tidegauge.windows import Window
 
 REPORT: Final = "report"
 DRIFT: Final = "drift"
@@ -25,6 +27,11 @@ ALERT: Final = "alert"
 DEAD_LETTER: Final = "dead_letter"
 LATE: Final = "late"
 TALLY: Final = "tally"
+PROVISIONAL: Final = "provisional"
+STATE: Final = "state"
+
+TOLD_MS: Final = 10_000
+"""From one account of a monitor's state to the next."""
 
 
 class Output(NamedTuple):
@@ -51,25 +58,45 @@ class Memories(Protocol):
 
 def outputs_of(step: Step, monitor: str, catalogue: Catalogue, memories: Memories) -> Iterator[Output]:
     """
-    A report and a drift verdict per closed window, the alerts they give rise to, and one account per window that rows
-    came too late for. Each window is judged by what those before it have left in the memories, so the outputs must be
-    taken in order, to the end.
+    A report and a drift verdict per closed window, the alerts they give rise to, a provisional report per window under
+    way, and one account per window that rows came too late for. Each window is judged by what those before it have left
+    in the memories, so the outputs must be taken in order, to the end.
     """
     known = catalogue.monitors.get(monitor)
+    served = _by_window(step.closed)
     for closed in step.closed:
         profile = catalogue.profile(closed.key.baseline)
         if known is None or profile is None:
             yield _unjudged(monitor, closed, catalogue)
             continue
-        yield from _judged(closed, known, profile, memories)
+        stable = _stable(closed, served[closed.key.window, closed.key.baseline], known)
+        yield from _judged(closed, stable, known, profile, memories)
+    for under_way in step.under_way:
+        profile = catalogue.profile(under_way.key.baseline)
+        if known is not None and profile is not None:
+            yield _provisional(under_way, known, profile, memories)
     for late in step.late:
         yield _late(monitor, late, step.progress.late_records, catalogue)
 
 
-def _judged(closed: Closed, monitor: ModelMonitor, profile: BaselineProfile, memories: Memories) -> Iterator[Output]:
+def _by_window(closed: Iterable[Closed]) -> dict[tuple[Window, str], list[Closed]]:
+    together: dict[tuple[Window, str], list[Closed]] = {}
+    for one in closed:
+        together.setdefault((one.key.window, one.key.baseline), []).append(one)
+    return together
+
+
+def _stable(closed: Closed, served: Sequence[Closed], monitor: ModelMonitor) -> Closed | None:
+    """What a version is compared with: the monitor's, where that served, else the one with the most requests."""
+    stable = max(served, key=lambda one: (one.key.version == monitor.model.version, _requests(one)))
+    return stable if stable is not closed and _requests(stable) else None
+
+
+def _judged(
+    closed: Closed, stable: Closed | None, monitor: ModelMonitor, profile: BaselineProfile, memories: Memories
+) -> Iterator[Output]:
     key, summary = closed.key, closed.summary
-    stored = memories.get(key.version, key.baseline)
-    memory = MonitorMemory() if stored is None else MonitorMemory.decode(stored)
+    memory = _memory(closed.key, memories)
     alerts = AlertState.from_document(memory.alerts)
     report = judge(
         monitor=monitor,
@@ -85,10 +112,52 @@ def _judged(closed: Closed, monitor: ModelMonitor, profile: BaselineProfile, mem
     else:
         memory = remember(memory, report)
     alerts, told = alerted(alerts, report, monitor.alerts)
+    if stable is not None:
+        report = replace(
+            report,
+            versus=compare_versions(
+                monitor=monitor, profile=profile, version=stable.key.version, stable=stable.summary, canary=summary
+            ),
+        )
     memories.put(key.version, key.baseline, replace(memory, alerts=alerts.to_document()).encode())
     yield from _published(report, monitor)
     for alert in told:
         yield Output(ALERT, monitor.kafka.topics.alerts.name, alert.id, orjson.dumps(alert.to_document()))
+
+
+def _memory(key: WindowKey, memories: Memories) -> MonitorMemory:
+    stored = memories.get(key.version, key.baseline)
+    return MonitorMemory() if stored is None else MonitorMemory.decode(stored)
+
+
+def _provisional(under_way: Closed, monitor: ModelMonitor, profile: BaselineProfile, memories: Memories) -> Output:
+    """Nothing is remembered of it, so it costs nothing and alarms nobody."""
+    key = under_way.key
+    report = judge(
+        monitor=monitor,
+        profile=profile,
+        version=key.version,
+        window=key.window,
+        summary=under_way.summary,
+        memory=_memory(key, memories),
+    )
+    return Output(PROVISIONAL, None, report.key, orjson.dumps(report.to_document() | {"kind": PROVISIONAL}))
+
+
+def state_told(monitor: str, progress: Progress, now_ms: int) -> Output:
+    """How much the state of one monitor holds, and how far its event time is behind the clock; for the log."""
+    latest_ms = progress.latest_ms or 0
+    document = {
+        "monitor": monitor,
+        "event_time_ms": latest_ms,
+        "lag_ms": now_ms - latest_ms,
+        "open_windows": sum(not held.closed for held in progress.windows.values()),
+        "kept_windows": sum(held.closed for held in progress.windows.values()),
+        "state_bytes": sum(held.size_bytes for held in progress.windows.values()),
+        "workers": len(progress.workers),
+        "late_records": progress.late_records,
+    }
+    return Output(STATE, None, monitor, orjson.dumps(document))
 
 
 def tally(reasons: Mapping[str, int]) -> Iterator[Output]:

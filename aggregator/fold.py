@@ -141,7 +141,7 @@ def _refusal(message: Message, catalogue: Catalogue, now_ms: int) -> Refusal | N
     expected = catalogue.baselines.get(message.monitor)
     if expected is None:
         return Refusal("unknown_monitor", f"monitor {message.monitor[:80]!r}, known: {', '.join(catalogue.monitors)}")
-    if message.baseline != expected:
+    if not catalogue.accepts(message.monitor, message.baseline):
         return Refusal("unknown_baseline", f"baseline {message.baseline[:80]!r}, the monitor has {expected}")
     if message.time_ms > now_ms + MAXIMUM_LEAD_MS:
         return Refusal("clock_ahead", f"time_ms is {message.time_ms - now_ms} ms ahead of the aggregator's clock")

@@ -20,7 +20,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from aggregator.catalogue import Catalogue
 from aggregator.errors import DeliveryStopped
-from aggregator.evaluate import ALERT, LATE, OUTPUT_COLUMNS, REPORT, TALLY
+from aggregator.evaluate import ALERT, LATE, OUTPUT_COLUMNS, PROVISIONAL, REPORT, STATE, TALLY
 from aggregator.fold import FOLDED_COLUMNS, fold
 from aggregator.source import SOURCE_COLUMNS
 from aggregator.state import WindowProcessor
@@ -30,13 +30,19 @@ log = logging.getLogger("aggregator")
 DEAD_LETTER_LOG_S: Final = 10.0
 """At most one line in this time, with the counts since the last."""
 
+STATE_LOG_S: Final = 30.0
+"""The same for what the state holds, over all monitors that have told of it since."""
+
 LONGEST_REASON: Final = 500
 
 
 class ReportStore(Protocol):
-    """Keeps encoded WindowReports and Alerts; writing one again replaces it. Raises when it cannot."""
+    """
+    Keeps encoded WindowReports, Alerts, and reports on windows under way; writing one again replaces it. Raises when it
+    cannot.
+    """
 
-    def write(self, reports: list[bytes], alerts: list[bytes]) -> None: ...
+    def write(self, reports: list[bytes], alerts: list[bytes], provisional: list[bytes]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,8 @@ class Delivery:
         self._stopping = stopping
         self._dead: Counter[str] = Counter()
         self._told_s = -math.inf
+        self._states: dict[str, dict[str, Any]] = {}
+        self._states_told_s = -math.inf
 
     def __call__(self, outputs: DataFrame, _batch_id: int) -> None:
         if self._stopping.is_set():
@@ -113,15 +121,18 @@ class Delivery:
 
     def _deliver(self, outputs: DataFrame) -> None:
         # Dead letters may be many and go by Spark alone; each micro-batch that has some has a tally of them, too.
-        rows = outputs.where(outputs.kind.isin(REPORT, ALERT, LATE, TALLY)).select("kind", "value").collect()
-        if rows:
+        told = outputs.kind.isin(REPORT, ALERT, LATE, TALLY, PROVISIONAL, STATE)
+        rows = outputs.where(told).select("kind", "value").collect()
+        if not {PROVISIONAL, STATE}.issuperset(row.kind for row in rows):
             self._sinks.publish(outputs.where(outputs.topic.isNotNull()))
+        if rows:
             self._sinks.store.write(
-                *([bytes(row.value) for row in rows if row.kind == kind] for kind in (REPORT, ALERT))
+                *([bytes(row.value) for row in rows if row.kind == kind] for kind in (REPORT, ALERT, PROVISIONAL))
             )
         for row in rows:
             self._log(row.kind, orjson.loads(bytes(row.value)))
         self._log_dead_letters()
+        self._log_states()
 
     def _log(self, kind: str, document: dict[str, Any]) -> None:
         if kind == TALLY:
@@ -130,7 +141,9 @@ class Delivery:
             _log_account(document)
         elif kind == ALERT:
             _log_alert(document)
-        else:
+        elif kind == STATE:
+            self._states[document["monitor"]] = document
+        elif kind == REPORT:
             _log_report(document)
 
     def _log_dead_letters(self) -> None:
@@ -140,6 +153,25 @@ class Delivery:
         log.warning("dead_letters %s", " ".join(f"{reason}={count}" for reason, count in sorted(self._dead.items())))
         self._dead.clear()
         self._told_s = now_s
+
+    def _log_states(self) -> None:
+        now_s = time.monotonic()
+        if not self._states or now_s - self._states_told_s < STATE_LOG_S:
+            return
+        states = self._states.values()
+        slowest = max(states, key=lambda state: state["lag_ms"])
+        log.info(
+            "state monitors=%d slowest=%s lag_ms=%d open_windows=%d kept_windows=%d state_bytes=%d late_records=%d",
+            len(states),
+            slowest["monitor"],
+            slowest["lag_ms"],
+            *(sum(state[name] for state in states) for name in _ADDED_UP),
+        )
+        self._states.clear()
+        self._states_told_s = now_s
+
+
+_ADDED_UP: Final = ("open_windows", "kept_windows", "state_bytes", "late_records")
 
 
 def _log_report(document: dict[str, Any]) -> None:

@@ -71,6 +71,7 @@ class Progress:
     silent_ms: how long nothing has come, as far as somebody listened; checked_ms: clock at the last look.
     late_records: requests that came too late to correct anything, ever. windows: those in the store, open ones and
     closed ones that may still be corrected. workers: by "replica/incarnation". wake_ms: when to look again.
+    shown_ms: clock at the last provisional verdicts, told_ms: at the last account of the state.
     """
 
     latest_ms: int | None = None
@@ -82,6 +83,8 @@ class Progress:
     sources: Mapping[str, Source] = field(default_factory=dict)
     workers: Mapping[str, Worker] = field(default_factory=dict)
     wake_ms: int | None = None
+    shown_ms: int = 0
+    told_ms: int = 0
 
     @property
     def has_open(self) -> bool:
@@ -99,6 +102,8 @@ class Progress:
                 "checked_ms": self.checked_ms,
                 "late_records": self.late_records,
                 "wake_ms": self.wake_ms,
+                "shown_ms": self.shown_ms,
+                "told_ms": self.told_ms,
                 "baselines": baselines,
                 "windows": [
                     [key.version, place[key.baseline], key.start_ms, key.end_ms, *astuple(held)]

@@ -43,12 +43,17 @@ class Settings:
     Of one micro-batch: bounds its memory and how long a stop waits for it. 200,000 records of 600 B are 120 MB and some
     3 s of two cores; a backlog is worked off in as many micro-batches as it takes.
     """
+    log_level: str = "info"
+    """debug: also each micro-batch with its phases."""
+    files: tuple[Path, ...] = ()
+    """What was read for the catalogue, and directories that were looked into."""
 
 
 def parse_settings(arguments: Sequence[str]) -> Settings:
     """Raises StartError."""
     options = _parser().parse_args(arguments)
-    loaded = [_load(path) for path in options.monitor]
+    files = [file for path in options.monitor for file in _monitor_files(path)]
+    loaded = [_load(path) for path in files]
     monitors = [monitor for monitor, _ in loaded]
     names = [monitor.name for monitor in monitors]
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -67,6 +72,12 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         jars_dir=options.jars_dir,
         interval_ms=_interval_ms(options.interval_ms),
         maximum_records=_maximum_records(options.maximum_records),
+        log_level=options.log_level,
+        files=(
+            *options.monitor,
+            *files,
+            *(_baseline_file(file, m) for file, (m, _) in zip(files, loaded, strict=True)),
+        ),
     )
 
 
@@ -77,7 +88,13 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m aggregator", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--monitor", type=Path, action="append", required=True, help="ModelMonitor file; repeatable")
+    parser.add_argument(
+        "--monitor",
+        type=Path,
+        action="append",
+        required=True,
+        help="ModelMonitor file, or a directory of them (*.yaml); repeatable",
+    )
     parser.add_argument("--checkpoint", type=Path, required=True, help="directory that survives restarts")
     parser.add_argument("--store", help="SQLAlchemy URL; default: the monitors' spec.aggregator.store")
     parser.add_argument("--master", default="local[*]", help="Spark master; default: %(default)s")
@@ -92,7 +109,17 @@ def _parser() -> argparse.ArgumentParser:
         default=str(Settings.maximum_records),
         help="most records of one micro-batch; default: %(default)s",
     )
+    parser.add_argument("--log-level", choices=("info", "debug"), default=Settings.log_level)
     return parser
+
+
+def _monitor_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(path.glob("*.yaml"))
+    if not files:
+        raise StartError(f"--monitor {path}: no *.yaml in this directory")
+    return files
 
 
 def _load(path: Path) -> tuple[ModelMonitor, BaselineProfile]:
@@ -114,9 +141,7 @@ def _load(path: Path) -> tuple[ModelMonitor, BaselineProfile]:
 
 def _load_baseline(path: Path, monitor: ModelMonitor) -> BaselineProfile:
     reference = monitor.baseline
-    if reference.file is None:
-        raise StartError(f"monitor file {path}: spec.baseline.file: this process reads a baseline from a file only")
-    file = path.parent / reference.file
+    file = _baseline_file(path, monitor)
     try:
         profile = BaselineProfile.load(_read(file, "baseline file"))
     except InvalidBaseline as error:
@@ -126,6 +151,12 @@ def _load_baseline(path: Path, monitor: ModelMonitor) -> BaselineProfile:
             f"baseline file {file}: content id {profile.content_id}, spec.baseline.sha256 says {reference.sha256}"
         )
     return profile
+
+
+def _baseline_file(path: Path, monitor: ModelMonitor) -> Path:
+    if monitor.baseline.file is None:
+        raise StartError(f"monitor file {path}: spec.baseline.file: this process reads a baseline from a file only")
+    return path.parent / monitor.baseline.file
 
 
 def _read(path: Path, what: str) -> bytes:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import pandas as pd
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
 
 from aggregator.catalogue import Catalogue
-from aggregator.evaluate import DEAD_LETTER, Output, outputs_of, tally
+from aggregator.evaluate import DEAD_LETTER, TOLD_MS, Output, outputs_of, state_told, tally
 from aggregator.fold import DEAD, part_of
 from aggregator.progress import Progress, WindowKey
 from aggregator.windows import Step, take, wake
@@ -72,14 +73,14 @@ class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
         now_ms = timerValues.getCurrentProcessingTimeInMs()
         before = self._load()
         step = take(before, parts, rules=self._rules(key[0]), now_ms=now_ms, store=self._store())
-        yield from self._finish(key[0], before, step)
+        yield from self._finish(key[0], before, step, now_ms)
 
     def handleExpiredTimer(self, key: Any, timerValues: Any, expiredTimerInfo: Any) -> Iterator[pd.DataFrame]:
         now_ms = timerValues.getCurrentProcessingTimeInMs()
         before = self._load()
         step = wake(before, rules=self._rules(key[0]), now_ms=now_ms, store=self._store())
-        yield from self._finish(key[0], before, step)
-        if key[0] not in self._catalogue.monitors:
+        yield from self._finish(key[0], before, step, now_ms)
+        if key[0] not in self._catalogue.monitors and not step.progress.windows:
             self._forget(step.progress)
 
     def _store(self) -> StoredWindows:
@@ -89,12 +90,18 @@ class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
         stored = self._progress.get()
         return Progress() if stored is None else Progress.decode(bytes(stored[0]))
 
-    def _finish(self, monitor: str, before: Progress, step: Step) -> Iterator[pd.DataFrame]:
-        self._progress.update((step.progress.encode(),))
+    def _finish(self, monitor: str, before: Progress, step: Step, now_ms: int) -> Iterator[pd.DataFrame]:
+        told = self._told(monitor, step.progress, now_ms)
+        progress = replace(step.progress, told_ms=now_ms) if told else step.progress
+        self._progress.update((progress.encode(),))
         self._set_timer(before.wake_ms, step.progress.wake_ms)
-        outputs = list(outputs_of(step, monitor, self._catalogue, StoredMemories(self._memories)))
+        outputs = [*outputs_of(step, monitor, self._catalogue, StoredMemories(self._memories)), *told]
         if outputs:
             yield _frame(outputs)
+
+    @staticmethod
+    def _told(monitor: str, progress: Progress, now_ms: int) -> list[Output]:
+        return [state_told(monitor, progress, now_ms)] if now_ms - progress.told_ms >= TOLD_MS else []
 
     def _set_timer(self, before_ms: int | None, wake_ms: int | None) -> None:
         """One look is due at a time: an earlier one takes the place of a later one."""

@@ -85,10 +85,14 @@ class Late:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """closed: windows to report, earliest first. Their account is that of all the monitor's versions together."""
+    """
+    closed: windows to report, earliest first. Their account is that of all the monitor's versions together. under_way:
+    open ones, for live views.
+    """
 
     progress: Progress
     closed: tuple[Closed, ...] = ()
+    under_way: tuple[Closed, ...] = ()
     late: tuple[Late, ...] = ()
 
 
@@ -206,11 +210,18 @@ class _Desk:
         self._closed_until_ms = progress.closed_until_ms
         due = self._due()
         closed = [one for window, keys in due.items() for one in self._reported(window, keys, progress.workers)]
+        under_way = self._under_way(progress)
         self._save()
-        settled = replace(progress, windows=self._held, workers=self._remembered(progress.workers))
+        settled = replace(
+            progress,
+            windows=self._held,
+            workers=self._remembered(progress.workers),
+            shown_ms=self._now_ms if under_way else progress.shown_ms,
+        )
         return Step(
             replace(settled, wake_ms=self._wake_ms(settled)),
             tuple(sorted(closed, key=lambda one: (one.key.end_ms, one.key))),
+            tuple(under_way),
         )
 
     @property
@@ -247,6 +258,17 @@ class _Desk:
             revision = 0 if held.revision is None else held.revision + 1
             self._held[key] = replace(held, revision=revision) if key in chosen else held
         return [Closed(key, replace(summaries[key], account=account), self._held[key].revision or 0) for key in chosen]
+
+    def _under_way(self, progress: Progress) -> list[Closed]:
+        """Of each version the window that event time is in; where windows overlap, the fullest. None too often."""
+        every_ms, latest_ms = self._rules.provisional_ms, progress.latest_ms
+        if not every_ms or latest_ms is None or self._now_ms - progress.shown_ms < every_ms:
+            return []
+        inside = [key for key, held in self._held.items() if held.records and key.start_ms <= latest_ms < key.end_ms]
+        fullest = {
+            (key.version, key.baseline): key for key in sorted(inside, reverse=True) if not self._held[key].closed
+        }
+        return [Closed(key, self._summary(key)) for key in fullest.values()]
 
     def _summary(self, key: WindowKey) -> WindowSummary:
         fresh = self._fresh.get(key)

@@ -124,6 +124,8 @@ class Windows:
     """Fewer values than this in a window: the drift tests say NotMeasured."""
     lateness_ms: int = 600_000
     """How long after its closing a window can still be corrected by what comes late."""
+    provisional_ms: int = 5_000
+    """How often a verdict on the window under way is worked out for live views; 0: never."""
 
 
 @dataclass(frozen=True)
@@ -278,7 +280,7 @@ def _outliers(section: Section) -> Outliers:
 
 
 def _windows(section: Section) -> Windows:
-    section.only("duration", "slide", "watermark", "lateness", "minCount")
+    section.only("duration", "slide", "watermark", "lateness", "provisional", "minCount")
     default = Windows()
     duration = section.duration_ms("duration", default.duration_ms)
     windows = Windows(
@@ -286,6 +288,7 @@ def _windows(section: Section) -> Windows:
         slide_ms=section.duration_ms("slide", duration),
         watermark_ms=section.duration_ms("watermark", default.watermark_ms),
         lateness_ms=section.duration_ms("lateness", default.lateness_ms),
+        provisional_ms=section.duration_ms("provisional", default.provisional_ms),
         min_count=section.integer("minCount", default.min_count, low=1),
     )
     for name, value in (("duration", duration), ("slide", windows.slide_ms)):

@@ -16,6 +16,7 @@ from tidegauge.drift.results import DriftResult, Measured
 from tidegauge.drift.window_bins import FeatureBins
 from tidegauge.summaries.request_counts import RequestCounts
 from tidegauge.summaries.served_account import Completeness
+from tidegauge.versus import Versus
 from tidegauge.windows import Window
 
 VERSION: Final = 1
@@ -73,6 +74,8 @@ class WindowReport:
     """Of the window as a whole, as tidegauge.statistics has them."""
     causes: tuple[Cause, ...] = ()
     """What has changed and how, the largest change first."""
+    versus: Versus | None = None
+    """How it differs from another model version's window of the same time, where two versions served."""
     profile: BaselineProfile | None = field(default=None, repr=False, compare=False)
     """What the window was compared with, for pictures; no part of the document."""
     bins: Sequence[FeatureBins] = field(default=(), repr=False, compare=False)
@@ -129,11 +132,7 @@ class WindowReport:
             "requests": self.requests.requests,
             "statuses": dict(self.requests.statuses),
             "issues": dict(self.requests.issues),
-            "outliers": {
-                "rows": self.requests.rows,
-                "flagged": self.requests.flagged,
-                "rate": self.requests.flagged / self.requests.rows if self.requests.rows else None,
-            },
+            "outliers": _outliers(self.requests),
             "completeness": {
                 "seen": self.completeness.seen,
                 "served": self.completeness.served,
@@ -148,6 +147,7 @@ class WindowReport:
             "budget": asdict(self.spending),
             "statistics": dict(self.statistics),
             "causes": [cause.to_document() for cause in self.causes],
+            "versus": None if self.versus is None else _versus_to_document(self.versus),
             "features": [_feature_to_document(feature) for feature in self.features],
         }
 
@@ -176,6 +176,25 @@ def _feature_to_document(feature: FeatureReport) -> dict[str, Any]:
         "statistics": dict(feature.statistics),
         "dispersion": None if feature.dispersion is None else dict(feature.dispersion),
         "tests": {name: _result_to_document(result) for name, result in feature.tests.items()},
+    }
+
+
+def _outliers(requests: RequestCounts) -> dict[str, Any]:
+    rate = requests.flagged / requests.rows if requests.rows else None
+    return {"rows": requests.rows, "flagged": requests.flagged, "rate": rate}
+
+
+def _versus_to_document(versus: Versus) -> dict[str, Any]:
+    return {
+        "version": versus.version,
+        "requests": versus.requests.requests,
+        "statuses": dict(versus.requests.statuses),
+        "outliers": _outliers(versus.requests),
+        "differing_features": versus.differing,
+        "features": [
+            {"name": name, "tests": {test: _result_to_document(result) for test, result in results.items()}}
+            for name, results in versus.tests.items()
+        ],
     }
 
 

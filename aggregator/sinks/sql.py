@@ -70,6 +70,19 @@ ALERTS: Final = sa.Table(
     sa.Column("document", sa.Text, nullable=False),
 )
 
+PROVISIONAL: Final = sa.Table(
+    "provisional",
+    METADATA,
+    sa.Column("monitor", sa.String(253), primary_key=True),
+    sa.Column("version", sa.String(200), primary_key=True),
+    sa.Column("window_start_ms", sa.BigInteger, nullable=False),
+    sa.Column("window_end_ms", sa.BigInteger, nullable=False),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("drifted", sa.Boolean, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+)
+"""What is known of the window under way, the latest only: for live views."""
+
 _INSERT: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -101,16 +114,21 @@ class SqlStore:
             raise StartError(f"store {shown}: cannot be opened: {reason}") from error
         return cls(engine)
 
-    def write(self, reports: Iterable[bytes], alerts: Iterable[bytes] = ()) -> None:
-        """Encoded WindowReports and Alerts. Writing one again replaces its rows; of an incident the latest is kept."""
+    def write(self, reports: Iterable[bytes], alerts: Iterable[bytes] = (), provisional: Iterable[bytes] = ()) -> None:
+        """
+        Encoded WindowReports, Alerts, and reports on windows under way. Writing one again replaces its rows; of an
+        incident, and of what is under way, the latest is kept.
+        """
         documents = [orjson.loads(report) for report in reports]
         incidents = {alert["id"]: alert for alert in map(orjson.loads, alerts)}
-        if not documents and not incidents:
+        live = {(report["monitor"], report["version"]): report for report in map(orjson.loads, provisional)}
+        if not documents and not incidents and not live:
             return
         with self._engine.begin() as connection:
             self._upsert(connection, REPORTS, [_report_row(document) for document in documents])
             self._upsert(connection, FEATURES, [row for document in documents for row in _feature_rows(document)])
             self._upsert(connection, ALERTS, [_alert_row(alert) for alert in incidents.values()])
+            self._upsert(connection, PROVISIONAL, [_provisional_row(report) for report in live.values()])
 
     def close(self) -> None:
         self._engine.dispose()
@@ -161,6 +179,11 @@ def _report_row(document: Mapping[str, Any]) -> dict[str, Any]:
         "share": document["completeness"]["share"],
         "document": orjson.dumps(document).decode(),
     }
+
+
+def _provisional_row(document: Mapping[str, Any]) -> dict[str, Any]:
+    whole = _report_row(document)
+    return {column.name: whole[column.name] for column in PROVISIONAL.columns}
 
 
 def _alert_row(document: Mapping[str, Any]) -> dict[str, Any]:

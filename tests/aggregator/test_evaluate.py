@@ -4,8 +4,8 @@ from typing import Any
 
 import orjson
 
-from aggregator.evaluate import ALERT, DRIFT, LATE, REPORT, Output, outputs_of, tally
-from aggregator.progress import Progress
+from aggregator.evaluate import ALERT, DRIFT, LATE, PROVISIONAL, REPORT, Output, outputs_of, state_told, tally
+from aggregator.progress import Held, Progress
 from aggregator.windows import Closed, Late, Step
 from tests.aggregator.doors import catalogue, profile, traffic, window_key
 from tests.support.schemas import validate
@@ -110,3 +110,53 @@ def test_alerts_go_to_their_topic_once_and_are_kept_in_the_memory() -> None:
     validate("alert.v1", document)
     again = outputs_of(Step(Progress(), closed[-3:]), "doors", catalogue(), memories)
     assert [one for one in again if one.kind == ALERT] == []
+
+
+def test_a_window_under_way_is_told_of_without_leaving_a_trace() -> None:
+    memories = KeptMemories()
+    (output,) = outputs_of(Step(Progress(), under_way=step().closed), "doors", catalogue(), memories)
+    document = orjson.loads(output.value)
+    assert (output.kind, output.topic, document["kind"]) == (PROVISIONAL, None, "provisional")
+    validate("window-report.v1", document)
+    assert memories.kept == {}
+    assert list(outputs_of(Step(Progress(), under_way=step().closed), "gates", catalogue(), memories)) == []
+
+
+def test_versions_that_served_the_same_window_are_compared_with_the_monitors_own() -> None:
+    summary = step().closed[0].summary
+    closed = tuple(Closed(window_key(0, version), summary) for version in ("0", "1", "2"))
+    reports = [
+        orjson.loads(output.value)
+        for output in outputs_of(Step(Progress(), closed), "doors", catalogue(), KeptMemories())
+        if output.kind == REPORT
+    ]
+    against = {one["version"]: one["versus"] and one["versus"]["version"] for one in reports}
+    assert against == {"0": "1", "1": None, "2": "1"}
+    for one in reports:
+        validate("window-report.v1", one)
+
+
+def test_a_corrected_report_has_its_revision_and_costs_nothing_again() -> None:
+    memories = KeptMemories()
+    first = step().closed[0]
+    closed = tuple(Closed(window_key(5_000 * number), first.summary) for number in range(8))
+    list(outputs_of(Step(Progress(), closed), "doors", catalogue(), memories))
+    again = Step(Progress(), (Closed(window_key(35_000), first.summary, revision=1),))
+    report = orjson.loads(next(iter(outputs_of(again, "doors", catalogue(), memories))).value)
+    assert (report["revision"], report["budget"]["this_window"]) == (1, 0.0)
+    assert report["budget"]["state"] == "spending"
+
+
+def test_what_the_state_holds_is_told_in_numbers() -> None:
+    windows = {window_key(0): Held(size_bytes=5, closed=True), window_key(5_000): Held(size_bytes=7)}
+    told = state_told("doors", Progress(latest_ms=1_000, windows=windows, late_records=2), 1_500)
+    assert orjson.loads(told.value) == {
+        "monitor": "doors",
+        "event_time_ms": 1_000,
+        "lag_ms": 500,
+        "open_windows": 1,
+        "kept_windows": 1,
+        "state_bytes": 12,
+        "workers": 0,
+        "late_records": 2,
+    }

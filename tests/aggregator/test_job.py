@@ -225,7 +225,7 @@ def test_a_store_that_fails_after_kafka_has_taken_the_reports_doubles_none_of_it
     assert job.rows() == WHOLE
 
 
-def _disk_full(_store: SqlStore, _reports: object, _alerts: object) -> None:
+def _disk_full(_store: SqlStore, *_documents: object) -> None:
     raise OSError("disk full")
 
 

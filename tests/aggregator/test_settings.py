@@ -44,7 +44,8 @@ def problem(parse: Parse, *arguments: str) -> str:
 
 
 def test_the_defaults(parse: Parse, monitor: WriteMonitor, tmp_path: Path) -> None:
-    settings = parse("--monitor", monitor())
+    path = monitor()
+    settings = parse("--monitor", path)
     assert list(settings.catalogue.monitors) == ["doors"]
     assert settings.catalogue.baselines == {"doors": profile().content_id}
     assert settings.catalogue.profiles == {profile().content_id: profile().dump()}
@@ -57,7 +58,19 @@ def test_the_defaults(parse: Parse, monitor: WriteMonitor, tmp_path: Path) -> No
         jars_dir=None,
         interval_ms=600,
         maximum_records=200_000,
+        files=(Path(path), Path(path), Path(path).parent / "doors.json"),
     )
+
+
+def test_a_directory_of_monitors(parse: Parse, monitor: WriteMonitor) -> None:
+    directory = Path(monitor("doors")).parent
+    monitor("gates")
+    assert list(parse("--monitor", str(directory)).catalogue.monitors) == ["doors", "gates"]
+
+
+def test_a_directory_without_monitors(parse: Parse, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "no *.yaml in this directory" in problem(parse, "--monitor", str(tmp_path / "empty"))
 
 
 def test_two_monitors_may_share_a_baseline(parse: Parse, monitor: WriteMonitor) -> None:

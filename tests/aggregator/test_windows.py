@@ -434,6 +434,42 @@ class TestPartitions:
         assert stream.progress.closed_until_ms == before
 
 
+class TestUnderWay:
+    @staticmethod
+    def shown(rules: Windows, *takes: tuple[list[Message], int]) -> list[list[tuple[int, int]]]:
+        """(start, requests) of the windows under way in each step; takes: what came, and when."""
+        stream = Stream(rules)
+        found = []
+        for messages, at_ms in takes:
+            parts = parts_of(messages)
+            step = take(stream.progress, parts, rules=rules, now_ms=NOW_MS + at_ms, store=stream.store)
+            stream._keep(step)
+            found.append([(one.key.start_ms - START_MS, one.summary.requests.requests) for one in step.under_way])
+        return found
+
+    def test_the_window_that_event_time_is_in_is_shown_now_and_then(self) -> None:
+        every = RULES.provisional_ms
+        assert self.shown(
+            RULES,
+            ([record(1_000)], 0),
+            ([record(2_000)], every - 1),
+            ([record(3_000)], every),
+            ([record(5_500)], 2 * every),
+        ) == [[(0, 1)], [], [(0, 3)], [(5_000, 1)]]
+
+    def test_of_overlapping_windows_the_fullest_is_shown(self) -> None:
+        rules = replace(RULES, duration_ms=10_000, slide_ms=5_000)
+        monitors = {"doors": replace(catalogue().monitors["doors"], windows=rules)}
+        rows = fold_batch(arrow_of([record(1_000)]), replace(catalogue(), monitors=monitors), NOW_MS).to_pylist()
+        parts = [part_of(SimpleNamespace(**row)) for row in rows]
+        step = take(Progress(), parts, rules=rules, now_ms=NOW_MS, store=Shelf())
+        assert [one.key.start_ms - START_MS for one in step.under_way] == [-5_000]
+
+    def test_nothing_is_shown_where_nobody_wants_it_or_nothing_came(self) -> None:
+        assert self.shown(replace(RULES, provisional_ms=0), ([record(1_000)], 0)) == [[]]
+        assert self.shown(RULES, ([heartbeat(1_000)], 0)) == [[]]
+
+
 class TestWorkers:
     @staticmethod
     def beats(second: int, until: int, incarnation: str = "i-1", seq: int = 0) -> list[Message]:

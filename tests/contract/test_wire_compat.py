@@ -368,7 +368,7 @@ def test_full_monitor_v1alpha1() -> None:
         transformer=TransformerSpec(workers=2),
         aggregator=AggregatorSpec("postgresql+psycopg://tidegauge@db/tidegauge"),
         outliers=Outliers(("mahalanobis", "plant.detectors:Spread"), 0.01, "reject", 2.5),
-        windows=Windows(duration_ms=60_000, slide_ms=15_000, watermark_ms=2_500, min_count=500, lateness_ms=1_800_000),
+        windows=Windows(60_000, 15_000, 2_500, 500, lateness_ms=1_800_000, provisional_ms=2_000),
         drift=Drift(
             FalseAlarmBudget(2.0, 7 * 86_400.0),
             {"jensen_shannon": 0.01, "location": 0.0},

@@ -49,6 +49,14 @@ def store(path: Path) -> SqlStore:
     return SqlStore.open(f"sqlite:///{path}")
 
 
+def test_of_windows_under_way_the_latest_is_kept(store: SqlStore, path: Path) -> None:
+    store.write([], [], [report(0), report(5_000)])
+    store.write([], [], [report(10_000)])
+    columns = "monitor, version, window_start_ms, requests"
+    assert query(path, f"SELECT {columns} FROM provisional") == [("doors", "1", window_key(10_000).start_ms, 100)]
+    assert query(path, "SELECT * FROM reports") == []
+
+
 def test_a_report_is_one_row_and_one_row_for_each_feature(store: SqlStore, path: Path) -> None:
     written = report()
     store.write([written])

@@ -1,0 +1,152 @@
+"""
+What the state asks of Spark for one monitor. A stand-in for Spark's handle, since the clock would have to run for an
+hour; test_job.py has the real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pandas as pd
+import pytest
+
+from aggregator.fold import fold_batch
+from aggregator.progress import Progress
+from aggregator.state import WindowProcessor
+from aggregator.windows import CHECK_MS, CORRECTION_MS
+from tests.aggregator.doors import NOW_MS, Message, arrow_of, catalogue, heartbeat, record
+
+
+class Value:
+    def __init__(self) -> None:
+        self.value: tuple[Any, ...] | None = None
+
+    def get(self) -> tuple[Any, ...] | None:
+        return self.value
+
+    def update(self, value: tuple[Any, ...]) -> None:
+        self.value = value
+
+    def clear(self) -> None:
+        self.value = None
+
+
+class Table:
+    def __init__(self) -> None:
+        self.rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+
+    def getValue(self, key: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        return self.rows.get(key)
+
+    def updateValue(self, key: tuple[Any, ...], value: tuple[Any, ...]) -> None:
+        self.rows[key] = value
+
+    def removeKey(self, key: tuple[Any, ...]) -> None:
+        del self.rows[key]
+
+    def clear(self) -> None:
+        self.rows.clear()
+
+
+class Handle:
+    """Keeps what a monitor's state holds, and its timers; one that is deleted must be there."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, Any] = {}
+        self.timers: set[int] = set()
+
+    def getValueState(self, name: str, _schema: str) -> Value:
+        return self.states.setdefault(name, Value())  # type: ignore[no-any-return]
+
+    def getMapState(self, name: str, _key: str, _value: str) -> Table:
+        return self.states.setdefault(name, Table())  # type: ignore[no-any-return]
+
+    def registerTimer(self, at_ms: int) -> None:
+        self.timers.add(at_ms)
+
+    def deleteTimer(self, at_ms: int) -> None:
+        self.timers.remove(at_ms)
+
+
+class Run:
+    def __init__(self) -> None:
+        self.handle = Handle()
+        self.configure("doors")
+
+    def configure(self, *monitors: str) -> None:
+        self.processor = WindowProcessor(catalogue(*monitors))
+        self.processor.init(self.handle)
+
+    def take(self, *messages: Message, now_ms: int = NOW_MS) -> list[tuple[str, dict[str, Any]]]:
+        frame = fold_batch(arrow_of(messages), catalogue(), NOW_MS).to_pandas()
+        return told(self.processor.handleInputRows(("doors",), iter([frame]), clock(now_ms)))
+
+    def fire(self) -> list[tuple[str, dict[str, Any]]]:
+        """The earliest timer, which is gone then."""
+        due_ms = min(self.handle.timers)
+        self.handle.timers.remove(due_ms)
+        return told(self.processor.handleExpiredTimer(("doors",), clock(due_ms), None))
+
+
+def clock(now_ms: int) -> Any:
+    return SimpleNamespace(getCurrentProcessingTimeInMs=lambda: now_ms)
+
+
+def told(frames: Iterator[pd.DataFrame]) -> list[tuple[str, dict[str, Any]]]:
+    return [(row.kind, orjson.loads(row.value)) for frame in frames for row in frame.itertuples(index=False)]
+
+
+@pytest.fixture
+def run() -> Run:
+    return Run()
+
+
+def test_one_look_is_due_at_a_time_and_the_earlier_takes_the_place_of_the_later(run: Run) -> None:
+    run.take(record(1_000))
+    assert run.handle.timers == {NOW_MS + CHECK_MS}
+    run.take(heartbeat(7_000), now_ms=NOW_MS + 10)
+    assert run.handle.timers == {NOW_MS + CHECK_MS}
+    run.fire()
+    assert len(run.handle.timers) == 1
+
+
+def test_what_the_state_holds_is_told_now_and_then(run: Run) -> None:
+    assert [kind for kind, _ in run.take(record(1_000))] == ["provisional", "state"]
+    assert run.take(record(1_001), now_ms=NOW_MS + 1_000) == []
+
+
+def test_a_corrected_report_comes_by_a_timer(run: Run) -> None:
+    run.take(record(1_000), heartbeat(7_000))
+    run.take(record(2_000), now_ms=NOW_MS + 1)
+    found: list[tuple[str, dict[str, Any]]] = []
+    while not any(kind == "report" for kind, _ in found):
+        assert min(run.handle.timers) <= NOW_MS + 1 + CORRECTION_MS
+        found += run.fire()
+    assert [document["revision"] for kind, document in found if kind == "report"] == [1]
+
+
+def test_a_monitor_that_was_removed_accounts_for_its_windows_and_leaves_nothing(run: Run) -> None:
+    run.take(record(1_000), heartbeat(7_000), record(8_000))
+    assert run.handle.states["memories"].rows
+    run.configure("gates")
+    found = []
+    while run.handle.timers:
+        found += run.fire()
+    assert [(kind, document["reason"]) for kind, document in found if kind == "late"] == [
+        ("late", "window_without_baseline")
+    ]
+    assert run.handle.states["progress"].value is None
+    assert run.handle.states["windows"].rows == {}
+    assert run.handle.states["memories"].rows == {}
+
+
+def test_a_monitor_that_stays_is_kept_in_mind_when_nothing_comes(run: Run) -> None:
+    run.take(record(1_000))
+    for _ in range(60):
+        run.fire()
+    assert run.handle.states["windows"].rows == {}
+    assert run.handle.states["memories"].rows
+    assert Progress.decode(run.handle.states["progress"].value[0]).wake_ms == min(run.handle.timers)

@@ -1,0 +1,53 @@
+"""Two model versions that served the same window, compared with each other: a canary against the stable one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from tidegauge.baseline import BaselineProfile
+from tidegauge.budget import Budget
+from tidegauge.drift import DRIFT_TESTS, run_tests
+from tidegauge.drift.results import DriftResult, Measured, NotMeasured
+from tidegauge.drift.window_bins import FeatureBins, WindowBins
+from tidegauge.monitor import ModelMonitor
+from tidegauge.subjects import subjects_of
+from tidegauge.summaries.request_counts import RequestCounts
+from tidegauge.summaries.window_summary import WindowSummary
+
+
+@dataclass(frozen=True)
+class Versus:
+    """
+    version: the one compared with. requests: its own. tests: of each feature, this version's window against the other's
+    in the baseline's bins, at the budget's level for one decision; the other's own sampling error is allowed for in 99
+    of 100 windows. They raise no alarm. Rows are taken as independent: what makes traffic vary makes it vary for both.
+    """
+
+    version: str
+    requests: RequestCounts
+    tests: Mapping[str, Mapping[str, DriftResult]]
+
+    @property
+    def differing(self) -> list[str]:
+        """Features of which a test says that the two differ."""
+        return [
+            name
+            for name, results in self.tests.items()
+            if any(isinstance(result, Measured) and result.drifted for result in results.values())
+        ]
+
+
+def compare_versions(
+    *, monitor: ModelMonitor, profile: BaselineProfile, version: str, stable: WindowSummary, canary: WindowSummary
+) -> Versus:
+    """version: of the stable one. Raises IncompatibleSummaries when the bins are not the profile's."""
+    pairs = zip(subjects_of(profile, stable), subjects_of(profile, canary), strict=True)
+    bins = [FeatureBins(b.name, b.kind, a.window, b.window, b.positions) for a, b in pairs]
+    if (rows := float(bins[0].reference.sum())) < monitor.windows.min_count:
+        few = NotMeasured(f"needs {monitor.windows.min_count} rows, version {version} has {rows:.0f}")
+        return Versus(version, stable.requests, {b.name: dict.fromkeys(DRIFT_TESTS, few) for b in bins})
+    budget = Budget.over(len(bins), drift=monitor.drift, windows=monitor.windows)
+    levels = {test: replace(budget.level(test), fixed=None) for test in DRIFT_TESTS}
+    results = run_tests(DRIFT_TESTS, WindowBins(bins, min_count=monitor.windows.min_count), levels)
+    return Versus(version, stable.requests, {b.name: tests for b, tests in zip(bins, results, strict=True)})
