@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import pytest
 import yaml
 
 from localsystem.dataset import load_shuttle
-from tests.support.topics import records_of
+from tests.support.topics import record_of, records_of
 from tests.support.waiting import wait_until
 from tests.transformer.collector.agent_events import REQUEST, RESPONSE, agent_headers, structured
 from tidegauge.baseline import BaselineProfile
@@ -68,31 +69,37 @@ class System:
     transformer: str
     collector: str
     broker: str
-    program: Any
+    grpc_port: int
 
 
 @pytest.fixture(scope="module")
 def system(
-    shared_broker: str, start_program: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+    shared_broker: str,
+    start_program: Callable[..., Any],
+    free_port: Callable[[], int],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[System]:
     data = load_shuttle()
     schema = FeatureSchema(tuple(FeatureSpec(name) for name in data.names))
     profile = BaselineProfile.fit(data.rows[:4000], schema, outlier=data.anomaly[:4000])
     monitors = [monitor_file(tmp_path_factory.mktemp(topic), profile, shared_broker, topic) for topic in ("t", "c")]
-    predictor = start_program("localsystem.predictor", "--model_name", MODEL, ready="Uvicorn running")
+    grpc_of_predictor, grpc_port = str(free_port()), free_port()
+    predictor = start_program(
+        "localsystem.predictor", "--model_name", MODEL, "--grpc_port", grpc_of_predictor, ready="Uvicorn running"
+    )
     host = f"127.0.0.1:{predictor.port}"
     transformer = start_program(
         "transformer",
         *("--monitor", str(monitors[0]), "--predictor_host", host, "--predictor_protocol", "v2"),
+        *("--predictor_grpc_host", f"127.0.0.1:{grpc_of_predictor}", "--grpc_port", str(grpc_port)),
         ready="transformer serving",
     )
     collector = start_program(
         "transformer.collector", "--monitor", str(monitors[1]), "--hold_seconds", "0.2", ready="collector serving"
     )
-    yield System(predictor.url, transformer.url, collector.url, shared_broker, collector)
+    yield System(predictor.url, transformer.url, collector.url, shared_broker, grpc_port)
     transformer.stop()
-    if collector.process.poll() is None:
-        collector.stop()
+    collector.stop()
 
 
 def monitor_file(directory: Path, profile: BaselineProfile, broker: str, topic: str) -> Path:
@@ -162,6 +169,23 @@ def test_structured_and_batched_events_make_the_same_record(system: System) -> N
     served = without_the_run(records_of(system.broker, "t", ["s"])["s"])
     for identity, record in records_of(system.broker, "c", ["structured", "batched"]).items():
         assert without_the_run(record) == served | {"id": identity}
+
+
+def test_grpc_events_make_the_record_of_the_grpc_call(system: System, pb: Any) -> None:
+    tensor = pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=(2, 9))
+    raw = np.array(ROWS, dtype="<f4").tobytes()
+    request = pb.ModelInferRequest(model_name=MODEL, inputs=[tensor], raw_input_contents=[raw]).SerializeToString()
+    with grpc.insecure_channel(f"127.0.0.1:{system.grpc_port}") as channel:
+        infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        answer = infer(request, metadata=(("x-request-id", "grpc"),), timeout=20)
+    for kind, message in ((REQUEST, request), (RESPONSE, answer)):
+        of_call = {"Content_Type": "application/grpc", "Ce_Inferenceservicename": MODEL, "Ce_Namespace": "default"}
+        headers = agent_headers("ce-grpc", kind, metadata={"X-Request-Id": "grpc"}, **of_call)  # type: ignore[arg-type]
+        emit(system.collector, headers, b"\0" + len(message).to_bytes(4, "big") + message)
+    served, collected = (record_of(system.broker, topic, "grpc") for topic in ("t", "c"))
+    assert without_the_run(collected) == without_the_run(served)
+    assert (collected.protocol, collected.features, collected.issues) == ("grpc", ROWS, {})
+    assert collected.predictions is not None
 
 
 @pytest.mark.skipif("KSERVE_AGENT" not in os.environ, reason="KSERVE_AGENT names no binary of KServe's agent")
