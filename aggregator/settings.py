@@ -13,8 +13,9 @@ import yaml
 from aggregator.catalogue import Catalogue
 from aggregator.errors import StartError
 from tidegauge.baseline import BaselineProfile
-from tidegauge.errors import BaselineMismatch, InvalidBaseline, InvalidMonitor
+from tidegauge.errors import BaselineMismatch, InvalidBaseline, InvalidExtension, InvalidMonitor
 from tidegauge.monitor import ModelMonitor, parse_monitor
+from tidegauge.own_checks import check_own
 from tidegauge.statistics import check_bins
 
 MAXIMUM_INTERVAL_MS: Final = 60_000
@@ -134,7 +135,8 @@ def _load(path: Path) -> tuple[ModelMonitor, BaselineProfile]:
     profile = _load_baseline(path, monitor)
     try:
         check_bins(monitor.statistics, profile.schema)
-    except BaselineMismatch as error:
+        check_own(monitor.drift, monitor.statistics)
+    except (BaselineMismatch, InvalidExtension) as error:
         raise StartError(f"monitor file {path}: {error}") from error
     return monitor, profile
 

@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 from benchmarks.drift_traffic import INDEPENDENT, Traffic, autocorrelated, resampled
 from benchmarks.drift_watch import Policy, watched
-from tidegauge.monitor import DEFAULT_MINIMUM_EFFECT
+from tidegauge.drift_spec import DEFAULT_MINIMUM_EFFECT
 
 BASELINES: Final = 20
 WINDOWS: Final = 10_000

@@ -24,8 +24,8 @@ from benchmarks.drift_watch import Policy, Watcher
 from tidegauge.binning import count_bins, cut_edges
 from tidegauge.drift import normal_tail
 from tidegauge.drift.chi_squared import log_survival
+from tidegauge.drift_spec import DEFAULT_MINIMUM_EFFECT
 from tidegauge.features import FeatureSpec
-from tidegauge.monitor import DEFAULT_MINIMUM_EFFECT
 
 Array = NDArray[np.float64]
 

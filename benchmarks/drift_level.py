@@ -15,7 +15,7 @@ from scipy.special import gammaln
 
 from benchmarks.drift_traffic import INDEPENDENT, Stream
 from benchmarks.drift_watch import Policy, Watcher
-from tidegauge.monitor import DEFAULT_MINIMUM_EFFECT
+from tidegauge.drift_spec import DEFAULT_MINIMUM_EFFECT
 
 BASELINES: Final = 20
 SAMPLES: Final = 10_000

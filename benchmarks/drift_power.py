@@ -11,8 +11,8 @@ from benchmarks.drift_traffic import FEATURES, Stream
 from benchmarks.drift_watch import Policy, Watcher
 from tidegauge.binning import count_bins, cut_edges
 from tidegauge.dispersion import LEARNING_PAIRS, Dispersion
+from tidegauge.drift_spec import DEFAULT_MINIMUM_EFFECT
 from tidegauge.features import FeatureSpec
-from tidegauge.monitor import DEFAULT_MINIMUM_EFFECT
 
 BASELINES: Final = 40
 TRIALS: Final = 10

@@ -14,7 +14,8 @@ from typing import Final, Literal, TypeAlias
 
 from tidegauge.drift import DRIFT_TESTS
 from tidegauge.drift.window_bins import AlarmLevel
-from tidegauge.monitor import Drift, Windows
+from tidegauge.drift_spec import Drift
+from tidegauge.monitor import Windows
 
 BASELINE_RISK: Final = 0.01
 """Probability that the baseline sample lies further from the truth than the null interval allows for it."""
@@ -57,7 +58,7 @@ class Budget:
 
     @classmethod
     def over(cls, features: int, *, drift: Drift, windows: Windows) -> Budget:
-        return cls(drift, windows, features * len(DRIFT_TESTS))
+        return cls(drift, windows, features * (len(DRIFT_TESTS) + len(drift.own.decide)))
 
     @property
     def per_window(self) -> float:
@@ -72,8 +73,9 @@ class Budget:
     def level(self, test: str, *, learning: bool = False) -> AlarmLevel:
         """learning: nothing may be spent."""
         spendable = 0.0 if learning else self.per_decision
+        decides = test in DRIFT_TESTS or test in self.drift.own.decide
         return AlarmLevel(
-            window=spendable if test in DRIFT_TESTS else None,
+            window=spendable if decides else None,
             baseline=BASELINE_RISK / self.decisions,
             minimum_effect=minimum_effect(test, self.drift),
             fixed=self.drift.thresholds.get(test),
@@ -81,7 +83,10 @@ class Budget:
 
 
 def minimum_effect(test: str, drift: Drift) -> float:
-    """In the test's unit. The user sets those of the deciding tests; the others' are the same changes to them."""
+    """
+    In the test's unit. The user sets those of the deciding tests, and of their own ones; the others' are the same
+    changes to them.
+    """
     divergence, location = drift.minimum_effect["jensen_shannon"], drift.minimum_effect["location"]
     of_the_same_change = {
         "psi": 8 * divergence,
@@ -91,4 +96,4 @@ def minimum_effect(test: str, drift: Drift) -> float:
         "wasserstein": location,
         "kolmogorov_smirnov": _SMIRNOV_PER_SD * location,
     }
-    return {**of_the_same_change, **drift.minimum_effect}[test]
+    return {**of_the_same_change, **drift.minimum_effect}.get(test, 0.0)

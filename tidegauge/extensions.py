@@ -14,10 +14,17 @@ from tidegauge.errors import InvalidExtension
 
 _PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
+_LONGEST: Final = 200
+
 
 def is_extension(name: str) -> bool:
     """Whether it has the form module:Name, which no built-in name has."""
     return _PATH.fullmatch(name) is not None
+
+
+def what_failed(error: Exception) -> str:
+    """A user's own code raised it: one line for a report, cut off where it grows long."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST]
 
 
 def load_extension(path: str, *, methods: tuple[str, ...] = ()) -> Any:

@@ -7,16 +7,15 @@ too, since a typing error must not silently switch a setting off. Durations are 
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from tidegauge.alerts_spec import AlertPolicy, parse_alerts
+from tidegauge.drift_spec import Drift, parse_drift
 from tidegauge.errors import InvalidMonitor
 from tidegauge.extensions import is_extension
-from tidegauge.sections import Section, duration_ms
+from tidegauge.sections import Section
 from tidegauge.statistics_spec import Statistics, parse_statistics
 
 API_VERSION: Final = "tidegauge.io/v1alpha1"
@@ -25,25 +24,9 @@ DETECTOR_NAMES: Final = ("tail", "mahalanobis", "isolation_forest")
 """Those that come with Tidegauge; a user's own is named "module:Class"."""
 DEFAULT_DETECTORS: Final = ("tail", "mahalanobis")
 POLICIES: Final = ("annotate", "shadow", "reject")
-DECISIVE_TESTS: Final = ("jensen_shannon", "location")
-DRIFT_TEST_NAMES: Final = (
-    *DECISIVE_TESTS,
-    "psi",
-    "kullback_leibler",
-    "hellinger",
-    "wasserstein",
-    "kolmogorov_smirnov",
-    "chi_squared",
-)
-
-DEFAULT_MINIMUM_EFFECT: Final[Mapping[str, float]] = {"jensen_shannon": 0.002, "location": 0.1}
-"""
-Smallest change worth an alarm. location: in the baseline's standard deviations. jensen_shannon: in nats; a normal
-distribution shifted by 0.126 standard deviations has 0.002 (delta^2 / 8).
-"""
-
 MAXIMUM_KEPT_WINDOWS: Final = 10_000
 """Closed windows that wait for late records: of some 10 kB to 1 MB each."""
+
 
 _DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
@@ -129,21 +112,6 @@ class Windows:
 
 
 @dataclass(frozen=True)
-class FalseAlarmBudget:
-    alarms: float = 1.0
-    period_s: float = 30 * 86_400.0
-
-
-@dataclass(frozen=True)
-class Drift:
-    false_alarms: FalseAlarmBudget = field(default_factory=FalseAlarmBudget)
-    minimum_effect: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_MINIMUM_EFFECT))
-    """{test: effect} below which a change is not an alarm, however significant."""
-    thresholds: Mapping[str, float] = field(default_factory=dict)
-    """{test: size of effect} from which a change is drift, however insignificant; these keep to no budget."""
-
-
-@dataclass(frozen=True)
 class ModelMonitor:
     name: str
     namespace: str
@@ -183,7 +151,7 @@ def parse_monitor(document: object) -> ModelMonitor:
         aggregator=_aggregator(spec.section("aggregator", {})),
         outliers=_outliers(spec.section("outliers", {})),
         windows=_windows(spec.section("windows", {})),
-        drift=_drift(spec.section("drift", {})),
+        drift=parse_drift(spec.section("drift", {})),
         statistics=parse_statistics(spec.section("statistics", {})),
         alerts=parse_alerts(spec.section("alerts", {})),
     )
@@ -301,27 +269,3 @@ def _windows(section: Section) -> Windows:
         expected = f"at most {MAXIMUM_KEPT_WINDOWS} times the slide ({windows.slide_ms} ms), as each window is kept"
         raise InvalidMonitor(section.at("lateness"), expected, section.get("lateness"))
     return windows
-
-
-def _drift(section: Section) -> Drift:
-    section.only("falseAlarms", "minimumEffect", "thresholds")
-    effects = section.section("minimumEffect", {})
-    effects.only(*DECISIVE_TESTS)
-    chosen = {
-        test: effects.number(test, DEFAULT_MINIMUM_EFFECT[test], above=-1e-300, below=1e6) for test in DECISIVE_TESTS
-    }
-    fixed = section.section("thresholds", {})
-    fixed.only(*DRIFT_TEST_NAMES)
-    thresholds = {
-        test: fixed.number(test, 0.0, above=0.0, below=math.inf) for test in DRIFT_TEST_NAMES if fixed.has(test)
-    }
-    budget = section.converted("falseAlarms", _budget, '"N per DURATION", such as "1 per 30d"', "1 per 30d")
-    return Drift(budget, chosen, thresholds)
-
-
-def _budget(text: str) -> FalseAlarmBudget:
-    alarms, _, period = text.partition(" per ")
-    budget = FalseAlarmBudget(float(alarms), duration_ms(period.strip()) / 1000)
-    if not (0 < budget.alarms < 1e9 and budget.period_s > 0):
-        raise ValueError(text)
-    return budget

@@ -11,8 +11,10 @@ import numpy as np
 
 from tidegauge.baseline import BaselineProfile
 from tidegauge.blocks import Source
+from tidegauge.drift_spec import Drift
 from tidegauge.frames import as_source
-from tidegauge.monitor import BaselineRef, Drift, Kafka, ModelMonitor, ModelRef, Windows
+from tidegauge.monitor import BaselineRef, Kafka, ModelMonitor, ModelRef, Windows
+from tidegauge.own_checks import check_own
 from tidegauge.report import WindowReport
 from tidegauge.statistics_spec import Statistics
 from tidegauge.summaries.window_summary import WindowSummary, summarise_matrix
@@ -41,9 +43,11 @@ def judge(
     columns; others are ignored. start_ms: when the window began, for the report alone.
 
     Rows are taken to be independent: nothing is known of earlier windows. Raises InvalidBaseline for a frame that does
-    not have the profile's features.
+    not have the profile's features, and InvalidExtension for a test or a statistic of the user's own that does not do
+    what it must; one that a notebook defines has the name "__main__:NAME".
     """
     monitor = policy if isinstance(policy, ModelMonitor) else _monitor(policy or Policy())
+    check_own(monitor.drift, monitor.statistics)
     source: Source = frame if hasattr(frame, "blocks") else as_source(frame, profile.schema)  # type: ignore[assignment]
     summary = reduce(WindowSummary.merge, _summaries(source, profile, monitor.statistics))
     return judge_window(

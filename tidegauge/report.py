@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -204,7 +205,7 @@ def _result_to_document(result: DriftResult) -> dict[str, Any]:
     return {
         "measured": True,
         "statistic": result.statistic,
-        "p_value": result.p_value,
+        "p_value": None if math.isnan(result.log_p_value) else result.p_value,
         "threshold": result.threshold,
         "effect": result.effect,
         "unit": result.unit,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from tidegauge.errors import InvalidMonitor
+from tidegauge.extensions import is_extension
 
 T = TypeVar("T")
 
@@ -112,6 +113,14 @@ class Section:
             or len(set(value)) < len(value)
         ):
             raise InvalidMonitor(self.at(key), f"a list of {', '.join(known)}, {form}", value)
+        return tuple(value)
+
+    def extensions(self, key: str, form: str) -> tuple[str, ...]:
+        """Names of what is a user's own, none of them twice; by default there are none."""
+        value = self.get(key, [])
+        fitting = isinstance(value, list) and all(isinstance(name, str) and is_extension(name) for name in value)
+        if not fitting or len(set(value)) < len(value):
+            raise InvalidMonitor(self.at(key), f"a list of {form}, each once", value)
         return tuple(value)
 
     def duration_ms(self, key: str, default_ms: int) -> int:

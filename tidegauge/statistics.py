@@ -14,6 +14,7 @@ from tidegauge.baseline import BaselineProfile
 from tidegauge.descriptive import OutlierRate, RangeResult, outlier_rate, outside_range
 from tidegauge.drift.results import NotMeasured
 from tidegauge.errors import BaselineMismatch
+from tidegauge.extensions import what_failed
 from tidegauge.features import FeatureSchema, FeatureSpec
 from tidegauge.monitor import ModelMonitor
 from tidegauge.statistics_spec import Statistics
@@ -21,6 +22,7 @@ from tidegauge.summaries.bin_counts import WeightedBins
 from tidegauge.summaries.label_counts import LabelCounts
 from tidegauge.summaries.measures import Measures
 from tidegauge.summaries.moments import Moments
+from tidegauge.summaries.own_sums import NOT_THROUGHOUT, OwnSums, load_statistic
 from tidegauge.summaries.p_value_counts import EDGES
 from tidegauge.summaries.quantile_sketches import QuantileSketches
 from tidegauge.summaries.window_summary import WindowSummary
@@ -48,6 +50,7 @@ def feature_statistics(monitor: ModelMonitor, profile: BaselineProfile, summary:
     ranges = outside_range(profile, summary)
     weighted = summary.bins.weighted
     given = _given(summary)
+    own = _own(monitor, profile, summary)
     documents = []
     for at, feature in enumerate(profile.schema.features):
         document = numbers[at] | {"non_finite": None if unknown else int(summary.moments.infinite[at])}
@@ -57,6 +60,7 @@ def feature_statistics(monitor: ModelMonitor, profile: BaselineProfile, summary:
         document["distribution"] = _distribution(feature, profile.references[at].edges, weighted[at])
         document["given_distribution"] = given.get(feature.name)
         document["categories"] = _categories(feature, weighted[at], monitor.statistics)
+        document["own"] = own[at]
         document["range"] = {name: _range_document(result) for name, result in ranges[at].items()}
         documents.append(document)
     return documents
@@ -161,6 +165,31 @@ def _given(summary: WindowSummary) -> dict[str, Document]:
         return {}
     pairs = zip(summary.given.edges.items(), summary.given.bins.weighted, strict=True)
     return {name: _histogram(edges, bins) for (name, edges), bins in pairs}
+
+
+def _own(monitor: ModelMonitor, profile: BaselineProfile, summary: WindowSummary) -> list[Document]:
+    """The user's own statistics, by name."""
+    documents: list[Document] = [{} for _ in profile.schema.features]
+    kept = OwnSums() if summary.own is None else summary.own
+    positions = [at for at, feature in enumerate(profile.schema.features) if feature.kind != "categorical"]
+    for name in monitor.statistics.own:
+        for place, at in enumerate(positions):
+            rows = float(summary.moments.weight[at])
+            documents[at][name] = _own_statistic(name, kept, place, rows)
+    return documents
+
+
+def _own_statistic(name: str, kept: OwnSums, place: int, rows: float) -> Document:
+    if name not in kept.sums:
+        return _not_measured(kept.failed.get(name, NOT_THROUGHOUT))
+    if not rows:
+        return _not_measured("the window has no value")
+    try:
+        with np.errstate(all="ignore"):
+            value = float(load_statistic(name).value(kept.sums[name][place].copy(), rows))
+    except Exception as error:  # noqa: BLE001 - it is the user's own code
+        return _not_measured(what_failed(error))
+    return {"measured": True, "value": value} if math.isfinite(value) else _not_measured("is no finite number")
 
 
 def _categories(feature: FeatureSpec, bins: WeightedBins, statistics: Statistics) -> Document | None:

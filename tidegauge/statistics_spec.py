@@ -25,10 +25,12 @@ class Statistics:
     bins: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Inner edges, strictly increasing, of a histogram beside the baseline's own: {feature: edges}."""
     top_categories: int = 10
+    own: tuple[str, ...] = ()
+    """A user's own statistics, "module:Class"."""
 
 
 def parse_statistics(section: Section) -> Statistics:
-    section.only("percentiles", "covariance", "bins", "topCategories")
+    section.only("percentiles", "covariance", "bins", "topCategories", "own")
     default = Statistics()
     bins = section.mapping("bins")
     return Statistics(
@@ -36,6 +38,7 @@ def parse_statistics(section: Section) -> Statistics:
         covariance=section.boolean("covariance", default.covariance),
         bins={str(name): _increasing(section.at(f"bins.{name}"), edges) for name, edges in bins.items()},
         top_categories=section.integer("topCategories", default.top_categories, low=1),
+        own=section.extensions("own", "module:Class"),
     )
 
 

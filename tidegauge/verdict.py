@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +11,10 @@ from tidegauge.baseline import BaselineProfile
 from tidegauge.budget import Budget, Spending, SpendingState
 from tidegauge.causes import causes_of
 from tidegauge.dispersion import LEARNING_PAIRS
-from tidegauge.drift import DRIFT_TESTS, REPORTED_TESTS, run_tests
+from tidegauge.drift import DRIFT_TESTS, REPORTED_TESTS, DriftTest, run_tests
+from tidegauge.drift.own import own_test
 from tidegauge.drift.window_bins import Array, FeatureBins, WindowBins
+from tidegauge.drift_spec import Drift
 from tidegauge.memory import MonitorMemory
 from tidegauge.monitor import ModelMonitor
 from tidegauge.report import FeatureReport, WindowReport
@@ -20,8 +22,6 @@ from tidegauge.statistics import feature_statistics, window_statistics
 from tidegauge.subjects import subjects_of
 from tidegauge.summaries.window_summary import WindowSummary
 from tidegauge.windows import Window
-
-_TESTS: Final = {**DRIFT_TESTS, **REPORTED_TESTS}
 
 
 def judge(
@@ -95,17 +95,25 @@ def _judge_subjects(
     budget: Budget,
     dispersions: Mapping[str, Array] | None,
 ) -> tuple[FeatureReport, ...]:
+    tests = _tests(budget.drift)
     scales: Mapping[str, Any] = dispersions or {"all_bins": 1.0}
     levels = {
         test: budget.level(test, learning=dispersions is None).scaled(scales.get(test, scales["all_bins"]))
-        for test in _TESTS
+        for test in tests
     }
-    results = run_tests(_TESTS, WindowBins(subjects, min_count=budget.windows.min_count), levels)
+    results = run_tests(tests, WindowBins(subjects, min_count=budget.windows.min_count), levels)
     reported = [None] * len(subjects) if dispersions is None else _by_subject(dispersions)
     return tuple(
-        FeatureReport(subject.name, of_subject, tests, dispersion)
-        for subject, of_subject, tests, dispersion in zip(subjects, statistics, results, reported, strict=True)
+        FeatureReport(subject.name, of_subject, found, dispersion)
+        for subject, of_subject, found, dispersion in zip(subjects, statistics, results, reported, strict=True)
     )
+
+
+def _tests(drift: Drift) -> dict[str, DriftTest]:
+    """The deciding ones first."""
+    decide = {name: own_test(name, decides=True) for name in drift.own.decide}
+    report = {name: own_test(name, decides=False) for name in drift.own.report}
+    return {**DRIFT_TESTS, **decide, **REPORTED_TESTS, **report}
 
 
 def _by_subject(columns: Mapping[str, Array]) -> list[dict[str, float]]:

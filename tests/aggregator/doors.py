@@ -37,7 +37,9 @@ def catalogue(*names: str) -> Catalogue:
     monitors = {}
     for name in names or ("doors",):
         document = monitor_document(
-            windows={"duration": "5s", "slide": "5s", "watermark": "2s", "lateness": "10s", "minCount": 100}
+            windows={"duration": "5s", "slide": "5s", "watermark": "2s", "lateness": "10s", "minCount": 100},
+            drift={"own": {"report": ["tests.support.own:largest_gap"]}},
+            statistics={"own": ["tests.support.own:WholeNumbers"]},
         )
         monitors[name] = parse_monitor(document | {"metadata": {"name": name}})
     return Catalogue(monitors, dict.fromkeys(monitors, profile().content_id), {profile().content_id: profile().dump()})

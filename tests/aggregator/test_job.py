@@ -141,6 +141,10 @@ def test_records_become_reports_in_the_store_and_on_the_topics(job: Job) -> None
         assert [(document["kind"], document["window"]["start_ms"]) for document in documents] == [
             (kind, start_ms) for start_ms, _, _ in WHOLE
         ]
+    # Loaded by name in Spark's workers.
+    (height, *_) = job.published.documents("tidegauge.statistics")[0]["features"]
+    assert height["tests"]["tests.support.own:largest_gap"]["measured"]
+    assert height["statistics"]["own"] == {"tests.support.own:WholeNumbers": {"measured": True, "value": 1.0}}
 
 
 def test_one_monitors_clock_does_not_close_anothers_windows(job: Job) -> None:

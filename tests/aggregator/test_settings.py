@@ -110,6 +110,20 @@ def test_a_field_that_is_wrong_is_named_by_its_path(parse: Parse, monitor: Write
     assert "spec.windows.duration" in problem(parse, "--monitor", monitor(windows={"duration": "soon"}))
 
 
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"drift": {"own": {"report": ["nowhere:test"]}}}, "nowhere:test: cannot import nowhere"),
+        ({"drift": {"own": {"decide": ["tests.support.own:largest_gap"]}}}, "an answer to any bins: not so"),
+        ({"statistics": {"own": ["tests.support.own:Late"]}}, "tests.support.own:Late: fails while it is checked"),
+    ],
+)
+def test_a_test_or_a_statistic_of_ones_own_that_cannot_be_used(
+    parse: Parse, monitor: WriteMonitor, spec: dict[str, Any], said: str
+) -> None:
+    assert said in problem(parse, "--monitor", monitor(**spec))
+
+
 def test_a_baseline_that_is_not_there(parse: Parse, monitor: WriteMonitor) -> None:
     assert "none.json: No such file" in problem(parse, "--monitor", monitor(baseline={"file": "none.json"}))
 

@@ -155,7 +155,7 @@ def offline() -> list[dict[str, Any]]:
         key = window_key(start)
         inside = [m for m in TRAFFIC if isinstance(m, InferenceRecord) and key.start_ms <= m.time_ms < key.end_ms]
         beats = [m for m in TRAFFIC if isinstance(m, Heartbeat) and key.start_ms <= m.time_ms <= key.end_ms]
-        closed.append(Closed(key, summarise(inside, beats, profile())))
+        closed.append(Closed(key, summarise(inside, beats, profile(), catalogue().monitors["doors"].statistics)))
     return reports(closed)
 
 

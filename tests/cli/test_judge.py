@@ -11,9 +11,9 @@ from pyarrow import csv
 from typer.testing import CliRunner
 
 from cli.main import app
-from tests.support.examples import SCHEMA, mixed_profile, mixed_rows
+from tests.support.examples import SCHEMA, mixed_profile, mixed_rows, monitor_document
 from tests.support.schemas import validate
-from tidegauge.errors import InvalidBaseline
+from tidegauge.errors import InvalidBaseline, InvalidExtension
 
 RUN = CliRunner()
 
@@ -50,6 +50,24 @@ def test_json_is_the_report_and_html_a_page(tmp_path: Path, baseline: str) -> No
     validate("window-report.v1", document)
     assert document["drifted_features"] == ["height"]
     assert page.read_text().startswith("<!DOCTYPE html>")
+
+
+def test_a_monitor_says_what_to_judge_by_and_with_which_profile(tmp_path: Path, baseline: str) -> None:
+    own = {"report": ["tests.support.own:largest_gap"]}
+    path = tmp_path / "monitor.yaml"
+    path.write_text(json.dumps(monitor_document(drift={"own": own, "minimumEffect": {"location": 9}})))
+    document = json.loads(RUN.invoke(app, ["judge", data(tmp_path), "--monitor", str(path), "--json"]).output)
+    assert (document["monitor"], document["baseline"]) == ("doors", mixed_profile().content_id)
+    assert document["features"][0]["tests"]["tests.support.own:largest_gap"]["measured"]
+    path.write_text(json.dumps(monitor_document(drift={"own": {"report": ["nowhere:test"]}})))
+    run = RUN.invoke(app, ["judge", data(tmp_path), "--monitor", str(path)])
+    assert isinstance(run.exception, InvalidExtension)
+
+
+def test_without_a_profile_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
+    run = RUN.invoke(app, ["judge", data(tmp_path)])
+    assert run.exit_code == 2
+    assert "give the profile" in run.output
 
 
 def test_a_file_that_is_no_baseline_is_named(tmp_path: Path) -> None:

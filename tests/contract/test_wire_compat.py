@@ -13,13 +13,12 @@ from tests.support.examples import make_record, monitor_document
 from tests.support.schemas import DATA, validate
 from tidegauge.alerts_spec import AlertPolicy
 from tidegauge.baseline import BaselineProfile
+from tidegauge.drift_spec import Drift, FalseAlarmBudget, OwnTests
 from tidegauge.errors import InvalidBaseline, InvalidSummary
 from tidegauge.features import FeatureSchema, FeatureSpec, coerce_rows
 from tidegauge.monitor import (
     AggregatorSpec,
     BaselineRef,
-    Drift,
-    FalseAlarmBudget,
     Kafka,
     ModelMonitor,
     ModelRef,
@@ -373,7 +372,8 @@ def test_full_monitor_v1alpha1() -> None:
             FalseAlarmBudget(2.0, 7 * 86_400.0),
             {"jensen_shannon": 0.01, "location": 0.0},
             {"location": 1.0, "psi": 0.2},
+            OwnTests(("plant.drift:wear",), ("plant.drift:noise",)),
         ),
-        statistics=Statistics((50.0, 99.9), False, {"height": (150.0, 180.5)}, 3),
+        statistics=Statistics((50.0, 99.9), False, {"height": (150.0, 180.5)}, 3, ("plant.statistics:Rounded",)),
         alerts=AlertPolicy(3, 4, 20, 1_800_000, 0.9),
     )

@@ -8,7 +8,8 @@ import pytest
 
 from tidegauge.budget import BASELINE_RISK, Budget, minimum_effect
 from tidegauge.drift import DRIFT_TESTS, REPORTED_TESTS
-from tidegauge.monitor import DECISIVE_TESTS, DRIFT_TEST_NAMES, Drift, FalseAlarmBudget, Windows
+from tidegauge.drift_spec import DECISIVE_TESTS, DRIFT_TEST_NAMES, Drift, FalseAlarmBudget, OwnTests
+from tidegauge.monitor import Windows
 
 FIVE_SECONDS = Windows(duration_ms=5000, slide_ms=5000)
 MONTH = 30 * 86_400.0
@@ -30,6 +31,13 @@ def test_what_all_windows_features_and_tests_may_spend_is_the_budget() -> None:
     levels = [spread.level(test).window or 0.0 for test in DRIFT_TESTS]
     assert sum(levels) * 30 * 86_400 / 5 == pytest.approx(3.0)
     assert spread.per_window * 86_400 / 5 == pytest.approx(3.0)
+
+
+def test_a_users_own_test_that_decides_takes_its_share_and_one_that_reports_takes_none() -> None:
+    spread = budget(Drift(own=OwnTests(decide=("plant:wear",), report=("plant:noise",))), features=4)
+    assert spread.per_decision == pytest.approx(spread.per_window / (4 * 3))
+    assert (spread.level("plant:wear").window, spread.level("plant:noise").window) == (spread.per_decision, None)
+    assert spread.level("plant:wear").minimum_effect == 0.0
 
 
 def test_overlapping_windows_each_cost() -> None:

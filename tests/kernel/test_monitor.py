@@ -12,14 +12,12 @@ from hypothesis import strategies as st
 
 from tests.support.examples import monitor_document
 from tidegauge.drift import DRIFT_TESTS
+from tidegauge.drift_spec import DECISIVE_TESTS, Drift, FalseAlarmBudget
 from tidegauge.errors import InvalidMonitor, TidegaugeError
 from tidegauge.monitor import (
-    DECISIVE_TESTS,
     DETECTOR_NAMES,
     AggregatorSpec,
     BaselineRef,
-    Drift,
-    FalseAlarmBudget,
     Kafka,
     ModelMonitor,
     ModelRef,
@@ -194,6 +192,11 @@ DETECTOR_LIST = "a list of tail, mahalanobis, isolation_forest, module:Class"
         ("spec.drift.minimumEffect.psi", 0.2, "no such field here; known: jensen_shannon, location"),
         ("spec.drift.thresholds.vibes", 1, "no such field here"),
         ("spec.drift.thresholds.psi", 0, "a number between 0 and inf"),
+        ("spec.drift.own.decide", "plant.drift:wear", "a list of module:function, each once"),
+        ("spec.drift.own.decide", ["wear"], "a list of module:function, each once"),
+        ("spec.drift.own.report", ["plant.drift:wear"] * 2, "a list of module:function, each once"),
+        ("spec.drift.own.keep", [], "no such field here"),
+        ("spec.statistics.own", [5], "a list of module:Class, each once"),
         ("spec.alerts.webhooks", [], "no such field here"),
         ("spec.alerts.consecutiveWindows", 0, "a whole number, at least 1"),
         ("spec.alerts.reopenWithin", "soon", "a duration"),
@@ -229,6 +232,12 @@ def test_a_long_value_is_cut_in_the_message() -> None:
         parse_monitor(with_field("spec.windows.duration", "x" * 10_000))
     assert len(str(caught.value)) < 200
     assert caught.value.given == "x" * 10_000
+
+
+def test_a_test_either_decides_or_reports() -> None:
+    both = {"decide": ["plant.drift:wear"], "report": ["plant.drift:wear"]}
+    with pytest.raises(InvalidMonitor, match=r"spec.drift.own: expected each test in one of decide and report"):
+        parse_monitor(with_field("spec.drift.own", both))
 
 
 def test_a_null_section_is_an_absent_one() -> None:

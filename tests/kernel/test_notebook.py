@@ -15,9 +15,10 @@ import tidegauge
 from tests.support.examples import SCHEMA, mixed_profile, mixed_rows, monitor_document
 from tests.support.schemas import validate
 from tidegauge.baseline import BaselineProfile
+from tidegauge.drift_spec import Drift
 from tidegauge.errors import InvalidBaseline
 from tidegauge.features import FeatureSchema, FeatureSpec, Matrix
-from tidegauge.monitor import Drift, parse_monitor
+from tidegauge.monitor import parse_monitor
 from tidegauge.notebook import Policy
 from tidegauge.report import WindowReport
 from tidegauge.statistics_spec import Statistics

@@ -17,7 +17,8 @@ Rule: TypeAlias = Literal["budget", "fixed_threshold"]
 class Measured:
     """
     p_value: of the interval null, that the window is no further from the baseline than what the baseline's own
-    uncertainty or the minimum effect allows; log_p_value: its natural logarithm, which ranks what underflows.
+    uncertainty or the minimum effect allows; NaN where a user's own test gives none. log_p_value: its natural
+    logarithm, which ranks what underflows.
     threshold: what a p-value at or below it is drift by; 0 while nothing may be spent, None for a test that does not
     decide so. fixed: size of effect from which the user calls it drift. statistic: the test's own, without unit;
     effect: the size of the change in `unit`.

@@ -41,6 +41,24 @@ class FeatureBins:
         if len(self.reference) != len(self.window):
             raise IncompatibleSummaries("bins", len(self.reference), len(self.window))
 
+    @cached_property
+    def rows(self) -> float:
+        """Of the window."""
+        return float(self.window.sum())
+
+    @cached_property
+    def values(self) -> float:
+        """Rows of the window that have a value."""
+        return self.rows - float(self.window[-1])
+
+    @cached_property
+    def reference_rows(self) -> float:
+        return float(self.reference.sum())
+
+    @cached_property
+    def reference_values(self) -> float:
+        return self.reference_rows - float(self.reference[-1])
+
 
 class WindowBins:
     """

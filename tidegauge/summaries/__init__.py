@@ -11,6 +11,7 @@ from tidegauge.summaries.given_bins import GivenBins
 from tidegauge.summaries.label_counts import LabelCounts
 from tidegauge.summaries.measures import Measures
 from tidegauge.summaries.moments import Moments
+from tidegauge.summaries.own_sums import OwnSums
 from tidegauge.summaries.p_value_counts import PValueCounts
 from tidegauge.summaries.quantile_sketches import QuantileSketches
 from tidegauge.summaries.request_counts import RequestCounts
@@ -48,4 +49,5 @@ SUMMARIES: Final[Mapping[str, type[Summary]]] = {
     "measures": Measures,
     "labels": LabelCounts,
     "p_values": PValueCounts,
+    "own": OwnSums,
 }

@@ -22,6 +22,7 @@ from tidegauge.summaries.given_bins import GivenBins
 from tidegauge.summaries.label_counts import LabelCounts
 from tidegauge.summaries.measures import Measures
 from tidegauge.summaries.moments import Moments
+from tidegauge.summaries.own_sums import OwnSums
 from tidegauge.summaries.p_value_counts import PValueCounts
 from tidegauge.summaries.quantile_sketches import QuantileSketches
 from tidegauge.summaries.request_counts import RequestCounts
@@ -33,6 +34,9 @@ MAGIC: Final = b"tgs2"
 
 FIRST_MAGIC: Final = b"tgs1"
 """JSON, with REQUIRED parts alone and without weights. Read, no longer written."""
+
+LATER: Final = ("own",)
+"""Parts that tgs2 got after its first use: where they are not measured their names are left out, as they were then."""
 
 REQUIRED: Final = ("requests", "moments", "bins", "account")
 
@@ -51,6 +55,7 @@ class WindowSummary:
     measures: Measures | None = None
     labels: LabelCounts | None = None
     p_values: PValueCounts | None = None
+    own: OwnSums | None = None
 
     def merge(self, other: WindowSummary) -> WindowSummary:
         """
@@ -66,7 +71,9 @@ class WindowSummary:
         )
 
     def encode(self) -> bytes:
-        parts = {name: getattr(self, name) for name in SUMMARIES}
+        parts = {
+            name: getattr(self, name) for name in SUMMARIES if name not in LATER or getattr(self, name) is not None
+        }
         return MAGIC + container.dump({name: part and part.to_state() for name, part in parts.items()})
 
     @classmethod
@@ -135,8 +142,10 @@ def summarise_matrix(
 
 
 def _summary(data: WindowRows) -> WindowSummary:
-    wanted = SUMMARIES if data.statistics.covariance else {n: kind for n, kind in SUMMARIES.items() if n != "cross"}
-    return _assemble({name: kind.of(data) for name, kind in wanted.items()})
+    unwanted = {
+        name for name, wanted in (("cross", data.statistics.covariance), ("own", data.statistics.own)) if not wanted
+    }
+    return _assemble({name: kind.of(data) for name, kind in SUMMARIES.items() if name not in unwanted})
 
 
 def _part(name: str, states: Mapping[str, Any]) -> Any:

@@ -18,8 +18,9 @@ from tidegauge.budget import Budget
 from tidegauge.drift import DRIFT_TESTS, run_tests
 from tidegauge.drift.results import Measured
 from tidegauge.drift.window_bins import AlarmLevel, FeatureBins, WindowBins
+from tidegauge.drift_spec import Drift
 from tidegauge.features import FeatureSpec
-from tidegauge.monitor import Drift, Windows
+from tidegauge.monitor import Windows
 
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
 NUMBER = FeatureSpec("x")

@@ -15,6 +15,7 @@ from tests.support.examples import make_heartbeat, make_record, mixed_profile, m
 from tidegauge.baseline import BaselineProfile
 from tidegauge.errors import IncompatibleSummaries, InvalidSummary
 from tidegauge.records import Heartbeat, InferenceRecord
+from tidegauge.statistics_spec import Statistics
 from tidegauge.summaries import SUMMARIES, Summary, container
 from tidegauge.summaries.bin_counts import BinCounts
 from tidegauge.summaries.cross_moments import CrossMoments
@@ -24,6 +25,7 @@ from tidegauge.summaries.window_rows import WindowRows
 from tidegauge.summaries.window_summary import FIRST_MAGIC, MAGIC, REQUIRED, WindowSummary, summarise
 
 PROFILE = mixed_profile()
+EVERYTHING = Statistics(own=("tests.support.own:WholeNumbers",))
 
 HEIGHTS = st.none() | st.floats(-1e12, 1e12) | st.floats(150.0, 190.0)
 ROWS = st.tuples(HEIGHTS, st.sampled_from(["blue", "green", "red", "pink", None]), st.sampled_from([True, False, None]))
@@ -68,7 +70,7 @@ Batch = tuple[list[InferenceRecord], list[Heartbeat]]
 def of(kind: type[Summary], *batches: Batch) -> Any:
     records = [record for batch in batches for record in batch[0]]
     beats = [beat for batch in batches for beat in batch[1]]
-    return kind.of(WindowRows.of(records, beats, PROFILE))
+    return kind.of(WindowRows.of(records, beats, PROFILE, EVERYTHING))
 
 
 def same(left: Any, right: Any) -> bool:
@@ -223,7 +225,9 @@ def test_bytes_that_are_no_summary_are_refused(data: bytes) -> None:
 @pytest.mark.parametrize("part", SUMMARIES)
 @pytest.mark.parametrize("state", [None, 5, [], [1], "text", {"surplus": 1}], ids=repr)
 def test_a_part_of_another_shape_is_refused(part: str, state: object) -> None:
-    parts = {name: getattr(summarise([], [], PROFILE), name).to_state() for name in SUMMARIES} | {part: state}
+    parts = {name: getattr(summarise([], [], PROFILE, EVERYTHING), name).to_state() for name in SUMMARIES} | {
+        part: state
+    }
     data = MAGIC + container.dump(parts)
     if state is None and part not in REQUIRED:
         assert getattr(WindowSummary.decode(data), part) is None
