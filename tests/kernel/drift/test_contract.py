@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from tests.support.bins import one_feature, result_of
 from tidegauge.binning import count_bins, cut_edges
 from tidegauge.drift import DRIFT_TESTS, REPORTED_TESTS, DriftTest, run_tests
+from tidegauge.drift.contract import check_drift_test
+from tidegauge.drift.own import Finding
 from tidegauge.drift.results import DriftResult, Measured, NotMeasured
 from tidegauge.drift.window_bins import AlarmLevel, FeatureBins, WindowBins
 from tidegauge.errors import IncompatibleSummaries
@@ -29,6 +31,15 @@ def bins(window: NDArray[np.float64], *, min_count: int = 100) -> WindowBins:
 @pytest.fixture(params=DRIFT_TESTS)
 def test(request: pytest.FixtureRequest) -> DriftTest:
     return DRIFT_TESTS[request.param]
+
+
+@pytest.mark.parametrize("name", [*DRIFT_TESTS, *REPORTED_TESTS])
+def test_a_built_in_test_keeps_what_is_asked_of_a_users_own(name: str) -> None:
+    def one_at_a_time(bins: FeatureBins, level: AlarmLevel) -> Finding | NotMeasured:
+        result = result_of({**DRIFT_TESTS, **REPORTED_TESTS}[name], WindowBins([bins], min_count=1), level)
+        return result if isinstance(result, NotMeasured) else Finding(result.effect, result.unit, result.p_value)
+
+    check_drift_test(one_at_a_time, decides=name in DRIFT_TESTS)
 
 
 def test_the_reference_itself_has_not_drifted(test: DriftTest) -> None:
