@@ -25,11 +25,13 @@ from uvicorn.supervisors import Multiprocess
 from transformer.app import App, Serving
 from transformer.arguments import InvalidSettings
 from transformer.backlog import CLOSE_S
+from transformer.bodies import Bodies
 from transformer.capture import EventClock
 from transformer.grpc_proxy import GrpcServer, serve_grpc
 from transformer.listening import BACKLOG, listen, reserve
 from transformer.metrics import register
 from transformer.monitoring import Monitoring, check_kafka, open_monitoring
+from transformer.room import Room
 from transformer.settings import GRACE_S, REQUESTS_GRACE_S, Grpc, Settings, read_settings
 from transformer.upstream import Upstream
 from transformer.wrapped import Wrapped
@@ -59,9 +61,10 @@ def create_app() -> App:
     settings = read_settings(sys.argv[1:])
     _configure_logging(settings)
     sdk, context = _sdk_application(settings)
+    room = Room(settings.max_buffered_bytes, wait_s=settings.predictor_timeout_s)
 
     async def open_serving() -> Serving:
-        serving = await _open_serving(settings, sdk, context)
+        serving = await _open_serving(settings, room, sdk, context)
         if serving.monitoring is not None:
             register(serving.monitoring.metrics, REGISTRY)
         _leave_with_parent()
@@ -77,7 +80,7 @@ def create_app() -> App:
     return App(
         model=settings.model_name,
         host=settings.predictor_authority,
-        max_body_bytes=settings.max_body_bytes,
+        bodies=Bodies(room, max_body_bytes=settings.max_body_bytes, stall_s=settings.client_timeout_s),
         sdk=sdk,
         open_serving=open_serving,
     )
@@ -120,10 +123,10 @@ def _arguments_of_the_sdk(settings: Settings) -> Iterator[None]:
         sys.argv = arguments
 
 
-async def _open_serving(settings: Settings, sdk: Any, context: Context) -> Serving:
+async def _open_serving(settings: Settings, room: Room, sdk: Any, context: Context) -> Serving:
     upstream = _upstream(settings) if settings.predictor_rest else None
     monitoring = None if settings.monitor.suspend else open_monitoring(settings.monitor, settings.profile, EventClock())
-    grpc_server = None if settings.grpc is None else await _serve_grpc(settings, settings.grpc, monitoring)
+    grpc_server = None if settings.grpc is None else await _serve_grpc(settings, settings.grpc, room, monitoring)
     model = _wrapped_model(settings)
     wrapped = None
     if model is not None:
@@ -154,13 +157,14 @@ def _upstream(settings: Settings) -> Upstream:
     )
 
 
-async def _serve_grpc(settings: Settings, at: Grpc, monitoring: Monitoring | None) -> GrpcServer:
+async def _serve_grpc(settings: Settings, at: Grpc, room: Room, monitoring: Monitoring | None) -> GrpcServer:
     certificate, key = settings.tls_certificate, settings.tls_key
     server = await serve_grpc(
         port=at.port,
         predictor=at.predictor,
         model=settings.model_name,
         monitoring=monitoring,
+        room=room,
         timeout_s=settings.predictor_timeout_s,
         max_request_bytes=at.max_request_bytes,
         max_answer_bytes=at.max_answer_bytes,

@@ -102,7 +102,6 @@ async def refuse(send: Send, status: int, text: str, headers: Headers | tuple[()
     """Both protocols have the same form of error."""
     body = orjson.dumps({"error": text})
     length = str(len(body)).encode()
-    own = [(b"content-type", b"application/json"), (b"content-length", length), *headers]
-    if status == 413:  # what the client goes on sending is not read
-        own.append((b"connection", b"close"))
-    await send_whole(send, status, own, body)
+    await send_whole(
+        send, status, [(b"content-type", b"application/json"), (b"content-length", length), *headers], body
+    )

@@ -23,6 +23,7 @@ from transformer.answering import (
     send_whole,
     withheld,
 )
+from transformer.bodies import Bodies, Unread
 from transformer.exchange import Exchange, UpstreamError
 from transformer.monitoring import Monitoring
 from transformer.served import ServedRequest
@@ -33,6 +34,10 @@ from transformer.wrapped import Wrapped
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _READ_METHODS: Final = ("GET", "HEAD")
+_IDEMPOTENT_METHODS: Final = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")
+"""RFC 9110, section 9.2.2."""
+_CLOSE: Final = [(b"connection", b"close")]
+"""Where the client may be sending still what nobody reads."""
 
 _log = logging.getLogger("transformer.app")
 
@@ -57,7 +62,7 @@ class App:
         *,
         model: str,
         host: str,
-        max_body_bytes: int,
+        bodies: Bodies,
         sdk: Application,
         open_serving: Callable[[], Awaitable[Serving]],
     ) -> None:
@@ -65,7 +70,7 @@ class App:
         model: the name in the paths that are monitored. host: the Host header for the predictor. sdk: answers what is
         asked about the server and the model. open_serving: called once, when the event loop runs.
         """
-        self._host, self._max_body_bytes = host.encode(), max_body_bytes
+        self._host, self._bodies = host.encode(), bodies
         self._sdk, self._open_serving = sdk, open_serving
         self._predict_path, self._infer_path = f"/v1/models/{model}:predict", f"/v2/models/{model}/infer"
         self._versions = f"/v2/models/{model}/versions/"
@@ -146,10 +151,10 @@ class App:
     ) -> None:
         noted = noted_headers(scope)
         try:
-            body = await self._body(noted, receive)
-        except _Unread as unread:
+            body, room = await self._bodies.read(noted, receive)
+        except Unread as unread:
             monitoring.metrics.count_answer(protocol, unread.status)
-            await refuse(send, unread.status, unread.text)
+            await refuse(send, unread.status, unread.text, _CLOSE)
             return
         request = monitoring.recorder.arrived(protocol, body, noted)
         wrapped, call = self._serving.wrapped, None
@@ -157,7 +162,7 @@ class App:
             if wrapped is not None:
                 exchange, call = wrapped.send_scored(scope, request, monitoring.scorer)
             else:
-                exchange = self._sent(upstream, scope, noted, body)
+                exchange = self._sent(upstream, scope, noted, body, repeatable=True)
                 monitoring.scorer.submit(request)
             await self._answer(request, exchange, monitoring, receive, send)
         except asyncio.CancelledError:
@@ -166,6 +171,9 @@ class App:
         except Exception:
             monitoring.recorder.abandoned(request, "internal_error")
             raise
+        finally:
+            if room:
+                self._bodies.give_back(room)
         if wrapped is not None and call is not None:
             monitoring.scorer.finish(request, wrapped.noting(call, monitoring.recorder.answered))
         else:
@@ -209,53 +217,31 @@ class App:
     async def _forward(self, upstream: Upstream, scope: Scope, receive: Receive, send: Send) -> None:
         noted = noted_headers(scope)
         try:
-            body = await self._body(noted, receive)
-            if self._serving.wrapped is not None and self._protocol(scope):
+            body, room = await self._bodies.read(noted, receive)
+        except Unread as unread:
+            await refuse(send, unread.status, unread.text, _CLOSE)
+            return
+        protocol = self._protocol(scope)
+        try:
+            if self._serving.wrapped is not None and protocol:
                 exchange = self._serving.wrapped.send(scope, body)
             else:
-                exchange = self._sent(upstream, scope, noted, body)
+                repeatable = protocol is not None or scope["method"] in _IDEMPOTENT_METHODS
+                exchange = self._sent(upstream, scope, noted, body, repeatable=repeatable)
             await exchange.started()
-        except (_Unread, UpstreamError) as error:
+            headers = answer_headers(exchange.headers, status=exchange.status)
+            if exchange.complete:
+                await send_whole(send, exchange.status, headers, exchange.taken())
+            else:
+                await send_stream(receive, send, exchange, headers)
+        except UpstreamError as error:
             await refuse(send, error.status, str(error))
-            return
-        headers = answer_headers(exchange.headers, status=exchange.status)
-        if exchange.complete:
-            await send_whole(send, exchange.status, headers, exchange.taken())
-        else:
-            await send_stream(receive, send, exchange, headers)
+        finally:
+            if room:
+                self._bodies.give_back(room)
 
-    def _sent(self, upstream: Upstream, scope: Scope, noted: dict[bytes, bytes], body: bytes) -> Exchange:
+    def _sent(
+        self, upstream: Upstream, scope: Scope, noted: dict[bytes, bytes], body: bytes, *, repeatable: bool
+    ) -> Exchange:
         head = request_head(scope, noted, host=self._host, length=len(body))
-        return upstream.send(head, body, bodyless=scope["method"] == "HEAD")
-
-    async def _body(self, noted: dict[bytes, bytes], receive: Receive) -> bytes:
-        """Raises _Unread for a body that is too long, or that its client does not finish."""
-        announced = noted.get(b"content-length", b"0")
-        if len(announced) > 18 or int(announced) > self._max_body_bytes:
-            raise _Unread(413, self._too_long)
-        chunks: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                raise _Unread(499, "the client closed the connection")
-            chunk: bytes = message["body"]
-            # Also for a first and only one: a chunked body announces no length, and may come as one piece.
-            size += len(chunk)
-            if size > self._max_body_bytes:
-                raise _Unread(413, self._too_long)
-            if not message["more_body"] and not chunks:
-                return chunk
-            chunks.append(chunk)
-            if not message["more_body"]:
-                return b"".join(chunks)
-
-    @property
-    def _too_long(self) -> str:
-        return f"the request body is longer than {self._max_body_bytes} bytes"
-
-
-class _Unread(Exception):
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status, self.text = status, text
+        return upstream.send(head, body, bodyless=scope["method"] == "HEAD", repeatable=repeatable)

@@ -59,14 +59,24 @@ class Exchange:
         "complete",
         "deadline",
         "headers",
+        "repeatable",
         "request",
         "resent",
         "status",
     )
 
-    def __init__(self, pool: Pool, request: tuple[bytes, bytes], *, bodyless: bool, deadline: float) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        request: tuple[bytes, bytes],
+        *,
+        bodyless: bool,
+        deadline: float,
+        repeatable: bool = False,
+    ) -> None:
+        """repeatable: the request may be made twice without harm."""
         self._pool = pool
-        self.request, self.bodyless, self.deadline = request, bodyless, deadline
+        self.request, self.bodyless, self.deadline, self.repeatable = request, bodyless, deadline, repeatable
         self.status = 0
         self.headers: Headers = []
         self.complete = self.resent = False
@@ -75,6 +85,11 @@ class Exchange:
         self._error: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._connection: Connection | None = None
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of the body that wait to be taken."""
+        return self._size
 
     @property
     def finished(self) -> bool:

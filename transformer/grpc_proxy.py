@@ -19,9 +19,11 @@ import grpc
 from grpc import aio
 
 from transformer.answering import is_rejected, own_headers
+from transformer.bodies import FREE_BYTES
 from transformer.monitoring import Monitoring
 from transformer.open_inference import model_name
 from transformer.parse import ANSWER_BYTES
+from transformer.room import NoRoom, Room
 from transformer.served import ServedRequest
 from transformer.wire import Headers, rejection
 
@@ -68,11 +70,14 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
     """
     model: the name in the messages that are monitored. timeout_s: of calls, where a client's own deadline is not
-    earlier. monitoring: None when the monitor is suspended.
+    earlier. monitoring: None when the monitor is suspended. room: shared with the bodies of REST requests.
     """
 
-    def __init__(self, channel: aio.Channel, *, model: str, monitoring: Monitoring | None, timeout_s: float) -> None:
+    def __init__(
+        self, channel: aio.Channel, *, model: str, monitoring: Monitoring | None, room: Room, timeout_s: float
+    ) -> None:
         self._channel, self._model, self._monitoring, self._timeout_s = channel, model, monitoring, timeout_s
+        self._room = room
         self._infer_at_predictor = channel.unary_unary(MODEL_INFER)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
@@ -84,6 +89,16 @@ class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
         return grpc.unary_unary_rpc_method_handler(partial(self._single, method))
 
     async def _infer(self, body: bytes, context: aio.ServicerContext) -> bytes:
+        if len(body) <= FREE_BYTES:
+            return await self._admitted(body, context)
+        if not self._room.try_take(len(body)):  # it is here already: to let it wait would free nothing
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(NoRoom()))
+        try:
+            return await self._admitted(body, context)
+        finally:
+            self._room.give_back(len(body))
+
+    async def _admitted(self, body: bytes, context: aio.ServicerContext) -> bytes:
         metadata = _passed_on(context)
         monitoring = self._monitoring
         if monitoring is None or model_name(body) != self._model:
@@ -153,6 +168,7 @@ async def serve_grpc(
     predictor: str,
     model: str,
     monitoring: Monitoring | None,
+    room: Room,
     timeout_s: float,
     max_request_bytes: int,
     max_answer_bytes: int,
@@ -187,7 +203,7 @@ async def serve_grpc(
         ("grpc.so_reuseport", 1),
     ]
     server = aio.server(options=from_clients, maximum_concurrent_rpcs=max_calls)
-    proxy = GrpcProxy(channel, model=model, monitoring=monitoring, timeout_s=timeout_s)
+    proxy = GrpcProxy(channel, model=model, monitoring=monitoring, room=room, timeout_s=timeout_s)
     server.add_generic_rpc_handlers((proxy,))
     address = f"0.0.0.0:{port}"
     if certificate is None:

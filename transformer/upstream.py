@@ -3,8 +3,11 @@ Requests as bytes turned into the predictor's answers as bytes: a pooled HTTP/1.
 
 A request is written the moment `Upstream.send` is called when a connection is idle; otherwise on a new connection
 while there are fewer than `max_connections`; otherwise it waits its turn, first come first served, and beyond
-`max_waiting` it is refused. It is sent a second time only when a pooled connection turns out to have been closed by the
-predictor before a single byte of the answer came: such a predictor has, as good as certainly, never seen the request.
+`max_waiting` it is refused.
+
+It is sent a second time, once, only when all of this holds: it was sent on a connection that had been idle; the
+predictor closed that connection within STALE_S, which says that it was closing it already; not a single byte of an
+answer came; and the request may be made twice without harm (RFC 9110, section 9.2.2).
 """
 
 from __future__ import annotations
@@ -22,7 +25,14 @@ from transformer.exchange import Exchange, Headers, PredictorBroken, PredictorDo
 CONNECT_TIMEOUT_S: Final = 5.0
 IDLE_S: Final = 30.0
 """Below the 65 s after which KServe's servers close idle connections, so that we are usually first."""
-PAUSE_BYTES: Final = 1 << 20
+STALE_S: Final = 1.0
+"""
+The end of a connection that was being closed when the request was written arrives within a round trip. A predictor that
+closes later has had the request: it may have died of it.
+"""
+HEAD_BYTES: Final = 1 << 20
+"""Of an answer's status line and headers."""
+PAUSE_BYTES: Final = 1 << 18
 """So much of an answer may wait for a slow client before we stop reading from the predictor."""
 JOIN_BYTES: Final = 1 << 16
 """Head and body below this size are written as one buffer; above it, copying costs more than a second one."""
@@ -55,15 +65,26 @@ class Upstream:
         self._sweep_s = min(0.5, max(0.02, timeout_s / 20))
         self._sweeper = self._loop.call_later(self._sweep_s, self._sweep)
 
-    def send(self, head: bytes, body: bytes, *, bodyless: bool = False) -> Exchange:
+    def send(self, head: bytes, body: bytes, *, bodyless: bool = False, repeatable: bool = False) -> Exchange:
         """
         Sends the request. head: up to and with the empty line. bodyless: the answer has none whatever its headers say
-        (HEAD). Errors are raised by the exchange, never here.
+        (HEAD). repeatable: it may be made twice without harm. Errors are raised by the exchange, never here.
         """
-        exchange = Exchange(self, (head, body), bodyless=bodyless, deadline=self._loop.time() + self._timeout_s)
+        deadline = self._loop.time() + self._timeout_s
+        exchange = Exchange(self, (head, body), bodyless=bodyless, deadline=deadline, repeatable=repeatable)
         self._active.add(exchange)
         self._dispatch(exchange)
         return exchange
+
+    @property
+    def idle(self) -> int:
+        """Connections that wait for a request."""
+        return len(self._idle)
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of answers that wait to be taken, of all exchanges together."""
+        return sum(exchange.buffered for exchange in self._active)
 
     def close(self) -> None:
         """Gives up what is under way and closes every connection."""
@@ -124,12 +145,17 @@ class Upstream:
         now = self._loop.time()
         for exchange in [exchange for exchange in self._active if exchange.deadline < now]:
             exchange.fail(PredictorSlow("the predictor did not answer in time"))
+        if self._waiting:  # those that were given up make place for others
+            self._waiting = deque(exchange for exchange in self._waiting if not exchange.finished)
         # Idle connections are taken from the end, so the longest unused stand first.
         while self._idle and self._idle[0].idle_since < now - IDLE_S:
             self._idle.pop(0).drop()
         self._sweeper = self._loop.call_later(self._sweep_s, self._sweep)
 
     # From connections:
+
+    def now(self) -> float:
+        return self._loop.time()
 
     def ended(self, exchange: Exchange) -> None:
         self._active.discard(exchange)
@@ -164,6 +190,8 @@ class _Connection(asyncio.Protocol):
         self._pool = pool
         self._exchange: Exchange | None = None
         self._reused = self._touched = self._paused = self._keep = False
+        self._begun = 0.0
+        self._head_bytes = 0
         self._headers: Headers = []
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport
@@ -175,6 +203,7 @@ class _Connection(asyncio.Protocol):
 
     def begin(self, exchange: Exchange, *, reused: bool) -> None:
         self._exchange, self._reused, self._touched = exchange, reused, False
+        self._begun, self._head_bytes = self._pool.now(), 0
         exchange.on_connection(self)
         head, body = exchange.request
         if len(body) < JOIN_BYTES:
@@ -202,6 +231,11 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
             return
         self._touched = self._keep = True
+        if not exchange.status:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                exchange.fail(PredictorBroken("the predictor's answer has too long a head"))
+                return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -221,7 +255,7 @@ class _Connection(asyncio.Protocol):
         if exchange is None or exchange.finished:
             return
         exchange.on_connection(None)
-        if self._reused and not self._touched and not exchange.resent:
+        if self._reused and not self._touched and not exchange.resent and exchange.repeatable and self._is_stale():
             self._pool.resend(exchange)
             return
         if not self._touched:
@@ -230,6 +264,9 @@ class _Connection(asyncio.Protocol):
             exchange.on_complete()
         else:
             exchange.fail(PredictorBroken("the predictor's answer ended before it was whole"))
+
+    def _is_stale(self) -> bool:
+        return self._pool.now() - self._begun < STALE_S
 
     # From the parser:
 

@@ -27,8 +27,8 @@ _log = logging.getLogger("transformer.wrapped")
 
 class Wrapped:
     """
-    application: the SDK's. context: one in which the SDK knows its predictor. score: one of settings.SCORES. protocol:
-    v1 or v2, spoken to the predictor. stop: the user's own, called at the end.
+    application: the SDK's. context: one in which the SDK knows its predictor. score: one of command_line.SCORES.
+    protocol: v1 or v2, spoken to the predictor. stop: the user's own, called at the end.
     """
 
     def __init__(

@@ -22,6 +22,7 @@ from transformer.grpc_proxy import MODEL_INFER, GrpcServer, serve_grpc
 from transformer.metrics import Metrics
 from transformer.monitoring import Monitoring
 from transformer.recorder import Recorder
+from transformer.room import Room
 from transformer.scoring import BatchScorer
 
 IDENTITY = Identity(
@@ -118,7 +119,13 @@ async def system(
     await server.start()
     monitoring, kept, ledger = monitored(profile, options.pop("policy", "annotate"))
     port = free_port()
-    limits = {"timeout_s": 20.0, "max_request_bytes": 1 << 20, "max_answer_bytes": 1 << 20, "max_calls": 100}
+    limits: dict[str, Any] = {
+        "timeout_s": 20.0,
+        "max_request_bytes": 1 << 20,
+        "max_answer_bytes": 1 << 20,
+        "max_calls": 100,
+    }
+    limits["room"] = Room(options.pop("room_bytes", 1 << 20), wait_s=5)
     proxy = await serve_grpc(
         port=port, predictor=options.pop("predictor", target), model="sums", monitoring=monitoring, **limits | options
     )
@@ -392,6 +399,17 @@ def test_too_long_messages_and_too_many_calls_are_refused(
             assert len(s.predictor.asked) == 2
             for call in calls:
                 call.cancel()
+        async with system(profile, never, free_port, room_bytes=200_000) as s:
+            long = request(pb, *([1.0] * 30_000))
+            under_way = s.through.unary_unary(MODEL_INFER)(long)
+            while not s.predictor.asked:
+                await asyncio.sleep(0.005)
+            refused = await ask(s.through, long)
+            assert (refused.code, refused.details) == (
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "too many long requests at once",
+            )
+            under_way.cancel()
         async with system(profile, answering(pb), free_port, max_answer_bytes=10) as s:
             assert (await ask(s.through, request(pb, 1, 2, 3))).code is grpc.StatusCode.RESOURCE_EXHAUSTED
 

@@ -56,7 +56,7 @@ def test_every_argument_of_the_sdk_is_taken() -> None:
     script = (
         "import sys; sys.argv = sys.argv[:1]\n"
         "from kserve.model_server import parser\n"
-        "from transformer.settings import command_line\n"
+        "from transformer.command_line import command_line\n"
         "ours = {name for action in command_line()._actions for name in action.option_strings}\n"
         "theirs = {name for action in parser._actions for name in action.option_strings}\n"
         "print(sorted(theirs - ours))"

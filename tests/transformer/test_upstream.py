@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from transformer.exchange import Exchange, PredictorBroken, PredictorDown, PredictorSlow, UpstreamError
-from transformer.upstream import Upstream
+from transformer.upstream import PAUSE_BYTES, Upstream
 
 HEAD = b"POST /v1/models/sums:predict HTTP/1.1\r\nhost: p\r\ncontent-length: 4\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\ncontent-length: 5\r\n\r\nhello"
@@ -268,7 +268,7 @@ def test_a_request_is_sent_again_when_a_pooled_connection_turns_out_to_be_closed
         async with stub_predictor(script) as stub:
             upstream = Upstream("127.0.0.1", stub.port)
             for _ in range(2):
-                assert await whole(upstream.send(HEAD, b"body")) == (200, b"hello")
+                assert await whole(upstream.send(HEAD, b"body", repeatable=True)) == (200, b"hello")
             assert [(asked.connection, asked.number) for asked in stub.asked] == [(1, 1), (1, 2), (2, 1)]
             upstream.close()
 
@@ -290,7 +290,7 @@ def test_a_request_is_sent_again_only_once(stub_predictor: StubPredictor) -> Non
             upstream = Upstream("127.0.0.1", stub.port)
             assert await whole(upstream.send(HEAD, b"body")) == (200, b"hello")
             with pytest.raises(PredictorDown):
-                await upstream.send(HEAD, b"body").started()
+                await upstream.send(HEAD, b"body", repeatable=True).started()
             assert len(stub.asked) == 3
             upstream.close()
 
@@ -310,8 +310,125 @@ def test_a_request_is_not_sent_again_once_a_byte_of_its_answer_came(stub_predict
             upstream = Upstream("127.0.0.1", stub.port)
             assert await whole(upstream.send(HEAD, b"body")) == (200, b"hello")
             with pytest.raises(PredictorBroken):
-                await upstream.send(HEAD, b"body").started()
+                await upstream.send(HEAD, b"body", repeatable=True).started()
             assert len(stub.asked) == 2
+            upstream.close()
+
+    run(check())
+
+
+@pytest.mark.parametrize("repeatable", [True, False], ids=["after it had time to act", "what may do harm twice"])
+def test_a_request_that_may_have_been_acted_on_is_not_sent_again(
+    stub_predictor: StubPredictor, monkeypatch: pytest.MonkeyPatch, repeatable: bool
+) -> None:
+    async def script(asked: Any, writer: asyncio.StreamWriter) -> None:
+        if asked.number == 1:
+            writer.write(OK)
+        else:
+            await asyncio.sleep(0.05 if repeatable else 0)
+            writer.close()
+
+    monkeypatch.setattr("transformer.upstream.STALE_S", 0.02 if repeatable else 20)
+
+    async def check() -> None:
+        async with stub_predictor(script) as stub:
+            upstream = Upstream("127.0.0.1", stub.port)
+            assert await whole(upstream.send(HEAD, b"body")) == (200, b"hello")
+            with pytest.raises(PredictorDown, match="without an answer"):
+                await upstream.send(HEAD, b"body", repeatable=repeatable).started()
+            assert len(stub.asked) == 2
+            upstream.close()
+
+    run(check())
+
+
+def test_a_connection_that_was_closed_while_idle_is_not_used_again(stub_predictor: StubPredictor) -> None:
+    async def script(_asked: Any, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+        writer.close()
+
+    async def check() -> None:
+        async with stub_predictor(script) as stub:
+            upstream = Upstream("127.0.0.1", stub.port)
+            for number in range(1, 4):
+                assert await whole(upstream.send(HEAD, b"body")) == (200, b"hello")
+                while upstream.idle:
+                    await asyncio.sleep(0.001)
+                assert len(stub.asked) == number
+            upstream.close()
+
+    run(check())
+
+
+def test_many_large_answers_to_slow_readers_hold_no_more_than_their_share(stub_predictor: StubPredictor) -> None:
+    size, clients = 4 << 20, 12
+
+    async def check() -> None:
+        written = 0
+
+        async def script(_asked: Any, writer: asyncio.StreamWriter) -> None:
+            nonlocal written
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size)
+            for _ in range(size >> 16):
+                writer.write(bytes(1 << 16))
+                await writer.drain()
+                written += 1 << 16
+
+        async with stub_predictor(script) as stub:
+            upstream = Upstream("127.0.0.1", stub.port)
+            exchanges = [upstream.send(HEAD, b"body") for _ in range(clients)]
+            for exchange in exchanges:
+                await exchange.started()
+            before = -1
+            while before != written:  # until the predictor cannot write on
+                before = written
+                await asyncio.sleep(0.1)
+            # What was read in one go when the bound was passed comes on top.
+            assert clients << 16 < upstream.buffered <= clients * (PAUSE_BYTES + (1 << 18))
+            assert [len((await whole(exchange))[1]) for exchange in exchanges] == [size] * clients
+            assert upstream.buffered == 0
+            upstream.close()
+
+    run(check())
+
+
+def test_a_head_without_end_is_broken_off(stub_predictor: StubPredictor) -> None:
+    async def script(_asked: Any, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            writer.write(b"x-more: " + b"y" * 60_000 + b"\r\n")
+            await writer.drain()
+
+    async def check() -> None:
+        async with stub_predictor(script) as stub:
+            upstream = Upstream("127.0.0.1", stub.port)
+            with pytest.raises(PredictorBroken, match="too long a head"):
+                await upstream.send(HEAD, b"body").started()
+            upstream.close()
+
+    run(check())
+
+
+def test_requests_that_were_given_up_make_place_in_the_queue(stub_predictor: StubPredictor) -> None:
+    async def check() -> None:
+        release = asyncio.Event()
+
+        async def script(_asked: Any, writer: asyncio.StreamWriter) -> None:
+            await release.wait()
+            writer.write(OK)
+
+        async with stub_predictor(script) as stub:
+            upstream = Upstream("127.0.0.1", stub.port, max_connections=1, max_waiting=2, timeout_s=0.4)
+            first, *waiting = [upstream.send(HEAD, b"body") for _ in range(3)]
+            for exchange in waiting:
+                exchange.abort()
+            further = upstream.send(HEAD, b"body")
+            while further.finished and not release.is_set():  # refused: the place is made at the next sweep
+                await asyncio.sleep(0.005)
+                further = upstream.send(HEAD, b"body")
+            release.set()
+            assert await whole(first) == await whole(further) == (200, b"hello")
+            assert len(stub.asked) == 2, "what was given up was not sent"
             upstream.close()
 
     run(check())
