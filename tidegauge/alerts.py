@@ -93,7 +93,7 @@ class AlertState:
 
     def has_judged(self, report: WindowReport) -> bool:
         """Whether an earlier report on the window could have raised an alarm; True where that is not known any more."""
-        window, features = report.window, {feature.name for feature in report.features}
+        window, features = report.window, {one.name for one in report.judged}
         for known in self.recent:
             if (known.start_ms, known.end_ms) == (window.start_ms, window.end_ms):
                 return bool(features.difference(known.blind))
@@ -190,8 +190,8 @@ def _contribution(report: WindowReport, policy: AlertPolicy) -> Contribution:
         start_ms=report.window.start_ms,
         end_ms=report.window.end_ms,
         revision=report.revision,
-        drifted={feature.name: _evidence(feature, report) for feature in report.features if feature.drifted},
-        blind=tuple(feature.name for feature in report.features if not _judged(feature)),
+        drifted={one.name: _evidence(one, report) for one in report.judged if one.drifted},
+        blind=tuple(one.name for one in report.judged if not _judged(one)),
         complete=share is not None and share >= policy.minimum_completeness,
     )
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -69,6 +69,10 @@ class Dispersion:
     @property
     def learning(self) -> bool:
         return self.pairs < LEARNING_PAIRS
+
+    def knows(self, bins: Sized) -> bool:
+        """Whether the windows that it was learnt from had as many distributions."""
+        return bool(self.cells.shape[1] == len(bins))
 
     def for_location(self) -> NDArray[np.float64]:
         """Per feature, >= 1; infinite while learning."""

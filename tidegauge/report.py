@@ -15,6 +15,7 @@ from tidegauge.budget import Spending
 from tidegauge.causes.cause import Cause
 from tidegauge.drift.results import DriftResult, Measured
 from tidegauge.drift.window_bins import FeatureBins
+from tidegauge.subjects import SubjectKind
 from tidegauge.summaries.request_counts import RequestCounts
 from tidegauge.summaries.served_account import Completeness
 from tidegauge.versus import Versus
@@ -31,6 +32,7 @@ class FeatureReport:
     """
     statistics: as tidegauge.statistics has them, None where the values do not give one. Categories have counts only:
     their codes are no quantities. tests: the deciding ones first.
+    kind: the model's answers and the outlier scores are judged as features are.
     dispersion: how much more the feature varies between windows than independent rows would, >= 1: what its tests are
     scaled by; None while it is being learnt.
     """
@@ -39,6 +41,7 @@ class FeatureReport:
     statistics: Mapping[str, Any]
     tests: Mapping[str, DriftResult]
     dispersion: Mapping[str, float] | None = None
+    kind: SubjectKind = "feature"
 
     @cached_property
     def drifted(self) -> bool:
@@ -73,6 +76,12 @@ class WindowReport:
     spending: Spending
     statistics: Mapping[str, Any]
     """Of the window as a whole, as tidegauge.statistics has them."""
+    predictions: tuple[FeatureReport, ...] = ()
+    """Of the model's outputs; their statistics are the window's."""
+    scores: FeatureReport | None = None
+    """Of the combined p-values, which all detectors' scores come to; None where no row was scored."""
+    joint: Mapping[str, DriftResult] = field(default_factory=dict)
+    """What of several features no single one shows."""
     causes: tuple[Cause, ...] = ()
     """What has changed and how, the largest change first."""
     versus: Versus | None = None
@@ -95,19 +104,30 @@ class WindowReport:
             )
         )
 
+    @property
+    def judged(self) -> tuple[FeatureReport, ...]:
+        """All that may have drifted: features, the model's answers, the scores. Their names are different."""
+        return (*self.features, *self.predictions, *([] if self.scores is None else [self.scores]))
+
+    @cached_property
+    def drifted(self) -> list[str]:
+        """Of `judged`, by name, the least probable first."""
+        drifted = [one for one in self.judged if one.drifted]
+        return [one.name for one in sorted(drifted, key=lambda one: one.log_p_value)]
+
     @cached_property
     def drifted_features(self) -> list[str]:
         """Least probable first."""
-        drifted = [feature for feature in self.features if feature.drifted]
-        return [feature.name for feature in sorted(drifted, key=lambda feature: feature.log_p_value)]
+        features = {feature.name for feature in self.features}
+        return [name for name in self.drifted if name in features]
 
     @property
     def verdict(self) -> Verdict:
-        if self.drifted_features:
+        if self.drifted:
             return "drift"
         if self.spending.state == "learning":
             return "learning"
-        measured = any(isinstance(result, Measured) for feature in self.features for result in feature.tests.values())
+        measured = any(isinstance(result, Measured) for one in self.judged for result in one.tests.values())
         return "no_drift" if measured else "unknown"
 
     def to_document(self) -> dict[str, Any]:
@@ -127,7 +147,7 @@ class WindowReport:
             },
             "revision": self.revision,
             "verdict": self.verdict,
-            "drifted": bool(drifted),
+            "drifted": bool(self.drifted),
             "drifted_features": drifted,
             "worst_feature": drifted[0] if drifted else None,
             "requests": self.requests.requests,
@@ -150,7 +170,13 @@ class WindowReport:
             "causes": [cause.to_document() for cause in self.causes],
             "versus": None if self.versus is None else _versus_to_document(self.versus),
             "features": [_feature_to_document(feature) for feature in self.features],
+            "predictions": [_judged_to_document(output) for output in self.predictions],
+            "joint": self._joint_to_document(),
         }
+
+    def _joint_to_document(self) -> dict[str, Any]:
+        scores = None if self.scores is None else _judged_to_document(self.scores)
+        return {"scores": scores, **{name: _result_to_document(result) for name, result in self.joint.items()}}
 
     def __str__(self) -> str:
         from tidegauge.report_text import text_of  # noqa: PLC0415 - it needs this module
@@ -171,12 +197,15 @@ class WindowReport:
 
 
 def _feature_to_document(feature: FeatureReport) -> dict[str, Any]:
+    return {**_judged_to_document(feature), "statistics": dict(feature.statistics)}
+
+
+def _judged_to_document(judged: FeatureReport) -> dict[str, Any]:
     return {
-        "name": feature.name,
-        "drifted": feature.drifted,
-        "statistics": dict(feature.statistics),
-        "dispersion": None if feature.dispersion is None else dict(feature.dispersion),
-        "tests": {name: _result_to_document(result) for name, result in feature.tests.items()},
+        "name": judged.name,
+        "drifted": judged.drifted,
+        "dispersion": None if judged.dispersion is None else dict(judged.dispersion),
+        "tests": {name: _result_to_document(result) for name, result in judged.tests.items()},
     }
 
 

@@ -18,20 +18,23 @@ COLUMNS: Final = ("feature", "drift", "p-value", "nats", "location", "missing", 
 
 
 def text_of(report: WindowReport) -> str:
-    head = (
-        f"{report.monitor} version {report.version}: {HEADINGS[report.verdict]}"
-        f" ({len(report.drifted_features)} of {len(report.features)} features)"
-    )
-    rows = [COLUMNS, *(row_of(report, feature) for feature in ordered(report))]
+    head = f"{report.monitor} version {report.version}: {HEADINGS[report.verdict]} ({', '.join(_counts(report))})"
+    rows = [COLUMNS, *(row_of(report, one) for one in ordered(report))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     others = [cause.sentence for cause in report.causes if cause.other]
     return "\n".join([head, "", *table, *(["", *others] if others else [])])
 
 
+def _counts(report: WindowReport) -> list[str]:
+    """Of the features, and what else has drifted, by name."""
+    features = f"{len(report.drifted_features)} of {len(report.features)} features"
+    return [features, *(name for name in report.drifted if name not in report.drifted_features)]
+
+
 def ordered(report: WindowReport) -> list[FeatureReport]:
-    """Drifted ones first, the least probable first."""
-    return sorted(report.features, key=lambda feature: (not feature.drifted, feature.log_p_value))
+    """All that was judged: drifted ones first, the least probable first."""
+    return sorted(report.judged, key=lambda one: (not one.drifted, one.log_p_value))
 
 
 def row_of(report: WindowReport, feature: FeatureReport) -> tuple[str, ...]:

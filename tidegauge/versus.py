@@ -19,9 +19,10 @@ from tidegauge.summaries.window_summary import WindowSummary
 @dataclass(frozen=True)
 class Versus:
     """
-    version: the one compared with. requests: its own. tests: of each feature, this version's window against the other's
-    in the baseline's bins, at the budget's level for one decision; the other's own sampling error is allowed for in 99
-    of 100 windows. They raise no alarm. Rows are taken as independent: what makes traffic vary makes it vary for both.
+    version: the one compared with. requests: its own. tests: of each feature, of the model's answers and of the scores,
+    this version's window against the other's in the baseline's bins, at the budget's level for one decision; the
+    other's own sampling error is allowed for in 99 of 100 windows. They raise no alarm. Rows are taken as independent:
+    what makes traffic vary makes it vary for both.
     """
 
     version: str
@@ -30,7 +31,7 @@ class Versus:
 
     @property
     def differing(self) -> list[str]:
-        """Features of which a test says that the two differ."""
+        """What a test says that the two differ in."""
         return [
             name
             for name, results in self.tests.items()
@@ -42,7 +43,11 @@ def compare_versions(
     *, monitor: ModelMonitor, profile: BaselineProfile, version: str, stable: WindowSummary, canary: WindowSummary
 ) -> Versus:
     """version: of the stable one. Raises IncompatibleSummaries when the bins are not the profile's."""
-    pairs = zip(subjects_of(profile, stable), subjects_of(profile, canary), strict=True)
+    stable_bins, canary_bins = (
+        {subject.bins.name: subject.bins for subject in subjects_of(profile, summary, monitor.outliers.detectors)}
+        for summary in (stable, canary)
+    )
+    pairs = [(stable_bins[name], canary_bins[name]) for name in canary_bins if name in stable_bins]
     bins = [FeatureBins(b.name, b.kind, a.window, b.window, b.positions) for a, b in pairs]
     if (rows := float(bins[0].reference.sum())) < monitor.windows.min_count:
         few = NotMeasured(f"needs {monitor.windows.min_count} rows, version {version} has {rows:.0f}")

@@ -93,7 +93,7 @@ def test_every_feature_has_every_test_with_its_level() -> None:
         assert list(feature.tests) == [*DRIFT_TESTS, *REPORTED_TESTS]
         for test, result in feature.tests.items():
             if isinstance(result, Measured):
-                level = Budget.over(3, drift=MONITOR.drift, windows=MONITOR.windows).level(test)
+                level = Budget.over(len(report.judged), drift=MONITOR.drift, windows=MONITOR.windows).level(test)
                 assert result.threshold == level.window
                 assert (result.threshold is not None) == (test in DRIFT_TESTS)
     assert report.features[1].tests["location"] == NotMeasured("categories have no location")

@@ -10,6 +10,7 @@ from tidegauge.baseline import BaselineProfile
 from tidegauge.drift.results import NotMeasured
 from tidegauge.monitor import parse_monitor
 from tidegauge.report import WindowReport
+from tidegauge.subjects import SCORES
 from tidegauge.summaries.window_summary import WindowSummary, summarise
 from tidegauge.verdict import judge
 from tidegauge.versus import Versus, compare_versions
@@ -70,7 +71,7 @@ def test_the_report_has_it_as_a_section() -> None:
     validate("window-report.v1", document)
     assert document["versus"]["version"] == "1"
     assert document["versus"]["differing_features"] == ["f0"]
-    assert [feature["name"] for feature in document["versus"]["features"]] == ["f0", "f1"]
+    assert [feature["name"] for feature in document["versus"]["features"]] == ["f0", "f1", SCORES]
     alone = report(canary, None).to_document()
     validate("window-report.v1", alone)
     assert alone["versus"] is None

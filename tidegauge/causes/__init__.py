@@ -16,8 +16,10 @@ from tidegauge.causes.categories import changes_of_categories
 from tidegauge.causes.cause import KINDS, Cause, CauseKind
 from tidegauge.causes.correlation import broken_correlations
 from tidegauge.causes.numbers import changes_of_missing, changes_of_numbers
+from tidegauge.causes.scores import change_of_scores
 from tidegauge.causes.side import Side, side_of
 from tidegauge.drift.results import DriftResult, Measured
+from tidegauge.subjects import SubjectKind
 from tidegauge.summaries.window_summary import WindowSummary
 
 __all__ = ["KINDS", "Cause", "CauseKind", "Judged", "causes_of"]
@@ -29,6 +31,8 @@ class Judged(Protocol):
     @property
     def name(self) -> str: ...
     @property
+    def kind(self) -> SubjectKind: ...
+    @property
     def tests(self) -> Mapping[str, DriftResult]: ...
     @property
     def drifted(self) -> bool: ...
@@ -37,15 +41,23 @@ class Judged(Protocol):
 def causes_of(profile: BaselineProfile, summary: WindowSummary, judged: Sequence[Judged]) -> tuple[Cause, ...]:
     """
     Drifted features by the size of their change, the largest first, each with its changes, the largest first; then
-    broken correlations. judged: of the features, by name, and of the model's answers.
+    broken correlations. judged: features, the model's answers, the scores.
     """
-    known = profile.schema.index
     found: list[Cause] = []
-    for report in sorted((report for report in judged if report.drifted), key=_size, reverse=True):
-        is_feature = report.name in known
-        found += _of_feature(side_of(profile, summary, report.name)) if is_feature else _of_prediction(report)
-    steady = {report.name for report in judged if report.name in known and not report.drifted}
+    for report in sorted((report for report in judged if report.drifted), key=_rank, reverse=True):
+        if report.kind == "feature":
+            found += _of_feature(side_of(profile, summary, report.name))
+        elif report.kind == "prediction":
+            found += _of_prediction(report)
+        else:
+            found.append(change_of_scores(report.name, summary))
+    steady = {report.name for report in judged if report.kind == "feature" and not report.drifted}
     return (*found, *broken_correlations(profile, summary, steady))
+
+
+def _rank(report: Judged) -> tuple[bool, float]:
+    """Scores follow from what else has changed."""
+    return report.kind != "scores", _size(report)
 
 
 def _size(report: Judged) -> float:

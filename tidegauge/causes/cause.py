@@ -20,6 +20,7 @@ CauseKind: TypeAlias = Literal[
     "correlation",
     "distribution",  # something else about its values
     "prediction",  # of the model's answers
+    "scores",  # of the outlier scores
 ]
 
 KINDS: Final[tuple[CauseKind, ...]] = get_args(CauseKind)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tidegauge.baseline import BaselineProfile
 from tidegauge.causes.cause import Cause
-from tidegauge.scoring.mahalanobis import MahalanobisDetector
+from tidegauge.joint.evidence import reference_correlation
 from tidegauge.summaries.window_summary import WindowSummary
 
 SMALLEST_CHANGE: Final = 0.3
@@ -34,7 +34,7 @@ def broken_correlations(profile: BaselineProfile, summary: WindowSummary, steady
     steady: names of the features that have not drifted. The largest change first, MOST_PAIRS at most, each feature in
     one of them only. Nothing where the profile or the summary has no covariance.
     """
-    before = _reference_correlation(profile)
+    before = reference_correlation(profile)
     if before is None or summary.cross is None:
         return []
     features = [feature for feature in profile.schema.features if feature.kind != "categorical"]
@@ -54,11 +54,6 @@ def broken_correlations(profile: BaselineProfile, summary: WindowSummary, steady
             told |= {left, right}
             found.append(_cause(names[left], names[right], float(before[left, right]), float(now[left, right])))
     return found
-
-
-def _reference_correlation(profile: BaselineProfile) -> Array | None:
-    detector = profile.scoring.detectors.get("mahalanobis")
-    return detector.correlation if isinstance(detector, MahalanobisDetector) else None
 
 
 def _standard_errors(before: Array, now: Array, rows: NDArray[np.int64], reference_rows: int) -> Array:

@@ -13,6 +13,7 @@ from tidegauge.summaries.measures import Measures
 from tidegauge.summaries.moments import Moments
 from tidegauge.summaries.own_sums import OwnSums
 from tidegauge.summaries.p_value_counts import PValueCounts
+from tidegauge.summaries.prediction_bins import PredictionBins
 from tidegauge.summaries.quantile_sketches import QuantileSketches
 from tidegauge.summaries.request_counts import RequestCounts
 from tidegauge.summaries.served_account import ServedAccount
@@ -50,4 +51,5 @@ SUMMARIES: Final[Mapping[str, type[Summary]]] = {
     "labels": LabelCounts,
     "p_values": PValueCounts,
     "own": OwnSums,
+    "predictions": PredictionBins,
 }

@@ -7,7 +7,7 @@ does not say. Outputs of one answer are numbered or named; a single one is calle
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.records import InferenceRecord
-from tidegauge.summaries.record_columns import Columns, spread
+from tidegauge.summaries.record_columns import Columns, spread, weights_of
 
 Array = NDArray[np.float64]
 
@@ -38,6 +38,14 @@ class Labels:
 
 
 @dataclass(frozen=True)
+class Output:
+    """values: one per row, as the predictor gave them. weights: of the rows, None where every one is 1."""
+
+    values: Sequence[object]
+    weights: Array | None = None
+
+
+@dataclass(frozen=True)
 class Predictions:
     numbers: Sequence[Columns] = ()
     labels: Sequence[Labels] = field(default=())
@@ -45,31 +53,68 @@ class Predictions:
 
 def read_predictions(records: Sequence[InferenceRecord], weights: Array | None) -> Predictions:
     """Never raises: what has another form than rows of numbers or labels is left out."""
-    outputs: dict[str, _Output] = {}
+    outputs: dict[str, _Gathered] = {}
     for position, record in enumerate(records):
         if record.predictions is not None:
             for name, values in _outputs(record.predictions, record.rows):
-                outputs.setdefault(name, _Output()).add(position, values)
+                outputs.setdefault(name, _Gathered()).add(position, values)
     kept = {name: outputs[name] for name in sorted(outputs)[:MOST_OUTPUTS]}
-    return _parted({name: (output.values, output.row_weights(weights)) for name, output in kept.items()})
+    return _parted({name: Output(output.values, output.row_weights(weights)) for name, output in kept.items()})
 
 
 def of_values(values: object, weights: Array | None) -> Predictions:
     """values: one prediction per row, as an array or a list. weights: of the rows, None where every one is 1."""
-    plain = values.tolist() if isinstance(values, np.ndarray) else values
-    return _parted({name: (column, weights) for name, column in _outputs(plain, 0)})
+    return _parted({name: Output(column, weights) for name, column in _outputs(_plain(values), 0)})
 
 
-def _parted(outputs: Mapping[str, tuple[Sequence[object], Array | None]]) -> Predictions:
-    numbers = [_numbers(name, values, weights) for name, (values, weights) in outputs.items()]
-    labels = [_labels(name, values, weights) for name, (values, weights) in outputs.items()]
+def _plain(values: object) -> object:
+    return values.tolist() if isinstance(values, np.ndarray) else values
+
+
+def _parted(outputs: Mapping[str, Output]) -> Predictions:
+    numbers = [_numbers(name, output.values, output.weights) for name, output in outputs.items()]
+    labels = [_labels(name, output.values, output.weights) for name, output in outputs.items()]
     return Predictions(
         [column for column in numbers if len(column.matrix)], [label for label in labels if label.values]
     )
 
 
+def outputs_of(records: Sequence[InferenceRecord], names: Sequence[str]) -> list[Output]:
+    """
+    The answers' outputs of these names, one for each. An output alone is the same in name and answer whatever it is
+    called; of several without names the position tells. Answer by answer, so records together give what they give
+    apart. Never raises.
+    """
+    weights = weights_of(records)
+    gathered = [_Gathered() for _ in names]
+    for position, record in enumerate(records):
+        if record.predictions is not None:
+            for at, values in _of_names(_outputs(record.predictions, record.rows), names):
+                gathered[at].add(position, values)
+    return [Output(output.values, output.row_weights(weights)) for output in gathered]
+
+
+def outputs_of_values(values: object, names: Sequence[str], weights: Array | None) -> list[Output]:
+    """values: as of_values takes them."""
+    found = dict(_of_names(_outputs(_plain(values), 0), names))
+    return [Output(found[at], weights) if at in found else Output(()) for at in range(len(names))]
+
+
+def _of_names(
+    outputs: Sequence[tuple[str, Sequence[object]]], names: Sequence[str]
+) -> Iterator[tuple[int, Sequence[object]]]:
+    """Positions among the names."""
+    if len(names) == len(outputs) == 1:
+        yield 0, outputs[0][1]
+        return
+    by_name = {str(at): at for at in range(len(names))} | {name: at for at, name in enumerate(names)}
+    for name, values in outputs:
+        if name in by_name:
+            yield by_name[name], values
+
+
 @dataclass
-class _Output:
+class _Gathered:
     """values: of all records together. lengths: how many of them each record at `positions` has."""
 
     lengths: list[int] = field(default_factory=list)

@@ -36,7 +36,8 @@ class WindowRows:
     matrix: float64 (rows, features) of all records together, in the profile's schema; NaN = missing, and no infinities.
     weights: of the rows, None where every one is 1. infinite: per feature, how many values are missing because they
     were no finite number; records do not say, so theirs are 0. measures: numbers beside the features. combined:
-    p-values. The other parts may have fewer rows than the matrix, or more: not every row that was logged was scored.
+    p-values. predictions: of rows without records, as they were given. The other parts may have fewer rows than the
+    matrix, or more: not every row that was logged was scored.
     """
 
     profile: BaselineProfile
@@ -48,6 +49,7 @@ class WindowRows:
     measures: Sequence[Columns] = ()
     combined: Sequence[Columns] = ()
     labels: Sequence[Labels] = ()
+    predictions: object = None
     flags: Flags = field(default_factory=Flags)
     statistics: Statistics = field(default_factory=Statistics)
 
@@ -105,6 +107,7 @@ class WindowRows:
             measures=[*([Columns.of(named, of_rows)] if named else ()), *read.numbers],
             combined=[Columns.of(combined, of_rows)] if combined else [],
             labels=read.labels,
+            predictions=predictions,
             flags=Flags() if outlier is None else Flags(np.asarray(outlier, dtype=bool), of_rows),
             statistics=statistics or Statistics(),
         )

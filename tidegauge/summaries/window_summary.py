@@ -24,6 +24,7 @@ from tidegauge.summaries.measures import Measures
 from tidegauge.summaries.moments import Moments
 from tidegauge.summaries.own_sums import OwnSums
 from tidegauge.summaries.p_value_counts import PValueCounts
+from tidegauge.summaries.prediction_bins import PredictionBins
 from tidegauge.summaries.quantile_sketches import QuantileSketches
 from tidegauge.summaries.request_counts import RequestCounts
 from tidegauge.summaries.served_account import ServedAccount
@@ -35,7 +36,7 @@ MAGIC: Final = b"tgs2"
 FIRST_MAGIC: Final = b"tgs1"
 """JSON, with REQUIRED parts alone and without weights. Read, no longer written."""
 
-LATER: Final = ("own",)
+LATER: Final = ("own", "predictions")
 """Parts that tgs2 got after its first use: where they are not measured their names are left out, as they were then."""
 
 REQUIRED: Final = ("requests", "moments", "bins", "account")
@@ -56,6 +57,7 @@ class WindowSummary:
     labels: LabelCounts | None = None
     p_values: PValueCounts | None = None
     own: OwnSums | None = None
+    predictions: PredictionBins | None = None
 
     def merge(self, other: WindowSummary) -> WindowSummary:
         """

@@ -28,6 +28,7 @@ from tidegauge.scenarios import (
     Spread,
     Unit,
 )
+from tidegauge.subjects import SubjectKind
 from tidegauge.summaries.window_summary import summarise_matrix
 from tidegauge.verdict import judge
 from tidegauge.windows import Window
@@ -260,6 +261,7 @@ class Answers:
     name: str
     tests: dict[str, DriftResult]
     drifted: bool = True
+    kind: SubjectKind = "prediction"
 
 
 def test_a_drift_of_the_models_answers_is_told_by_the_test_that_found_it() -> None:
@@ -273,7 +275,7 @@ def test_a_drift_of_the_models_answers_is_told_by_the_test_that_found_it() -> No
 
 
 def test_every_drifted_feature_has_a_cause_however_faint() -> None:
-    judged = [Answers("normal", {}), Answers("colour", {})]
+    judged = [Answers("normal", {}, kind="feature"), Answers("colour", {}, kind="feature")]
     causes = causes_of(profile(), summarise_matrix(rows(1000, 6), profile()), judged)
     assert [(cause.feature, cause.kind) for cause in causes] == [
         ("normal", "distribution"),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.examples import make_heartbeat, make_record, mixed_profile, mixed_rows, numeric_schema
+from tests.support.examples import SCHEMA, make_heartbeat, make_record, mixed_rows, numeric_schema
 from tidegauge.baseline import BaselineProfile
 from tidegauge.errors import IncompatibleSummaries, InvalidSummary
 from tidegauge.records import Heartbeat, InferenceRecord
@@ -24,7 +24,7 @@ from tidegauge.summaries.quantile_sketches import QuantileSketches
 from tidegauge.summaries.window_rows import WindowRows
 from tidegauge.summaries.window_summary import FIRST_MAGIC, MAGIC, REQUIRED, WindowSummary, summarise
 
-PROFILE = mixed_profile()
+PROFILE = BaselineProfile.fit(mixed_rows(1000), SCHEMA, predictions=np.linspace(0.0, 50.0, 1000))
 EVERYTHING = Statistics(own=("tests.support.own:WholeNumbers",))
 
 HEIGHTS = st.none() | st.floats(-1e12, 1e12) | st.floats(150.0, 190.0)
@@ -87,7 +87,15 @@ def same(left: Any, right: Any) -> bool:
     if dataclasses.is_dataclass(left) and not isinstance(left, type):
         fields = dataclasses.fields(left)
         return type(left) is type(right) and all(same(getattr(left, f.name), getattr(right, f.name)) for f in fields)
-    return bool(np.array_equal(left, right)) if isinstance(left, np.ndarray) else bool(left == right)
+    return _same_plain(left, right)
+
+
+def _same_plain(left: Any, right: Any) -> bool:
+    if isinstance(left, np.ndarray):
+        return bool(np.array_equal(left, right))
+    if isinstance(left, tuple) and any(map(dataclasses.is_dataclass, left)):
+        return len(left) == len(right) and all(map(same, left, right))
+    return bool(left == right)
 
 
 def _same_moments(left: Moments, right: Moments) -> bool:

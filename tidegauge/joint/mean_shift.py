@@ -1,0 +1,50 @@
+"""
+Whether the features have moved together, each perhaps too little to show alone.
+
+Hotelling's T-squared (Hotelling 1931, "The generalization of Student's ratio", Annals of Mathematical Statistics 2) on
+the means of normal scores that the location test has of each feature, with the baseline's correlation: scores are
+bounded, so heavy tails do no harm. Against the interval null of the drift tests: n D^2 is close to a non-central
+chi-squared, whose non-centrality goes up to the baseline's own uncertainty or the minimum effect.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from tidegauge.drift.chi_squared import inverse_survival, log_survival
+from tidegauge.drift.results import DriftResult, Measured, NotMeasured
+from tidegauge.joint.evidence import Evidence
+
+LEAST_VARIANCE: Final = 0.1
+"""
+Of any direction. Between features that determine each other hardly anything varies in the baseline, and the rounding to
+bins alone would look like a shift there.
+"""
+
+
+def mean_shift(evidence: Evidence) -> DriftResult:
+    """Effect: the Mahalanobis distance of the locations, in standard deviations."""
+    if evidence.rows < evidence.min_count:
+        return NotMeasured(f"needs {evidence.min_count} rows, the window has {evidence.rows:.0f}")
+    if evidence.correlation is None:
+        return NotMeasured("the baseline was fitted without the detector mahalanobis, which has the correlations")
+    index = evidence.profile.schema.index
+    known = [name for name in evidence.locations if not np.isnan(evidence.correlation[index[name], index[name]])]
+    if len(known) < 2:
+        return NotMeasured("needs two numeric features that vary")
+    places = [index[name] for name in known]
+    shifts = np.array([evidence.locations[name] for name in known])
+    values, vectors = np.linalg.eigh(evidence.correlation[np.ix_(places, places)])
+    squared = float(((shifts @ vectors) ** 2 / np.maximum(values, LEAST_VARIANCE)).sum())
+    uncertainty = inverse_survival(evidence.baseline, len(known)) / evidence.profile.rows
+    scale = evidence.rows / evidence.dispersion
+    allowed = max(evidence.minimum_shift**2, uncertainty)
+    return Measured(
+        statistic=scale * squared,
+        log_p_value=log_survival(scale * squared, len(known), scale * allowed),
+        threshold=None,
+        effect=float(np.sqrt(squared)),
+        unit="standard deviations",
+    )
