@@ -84,10 +84,6 @@ class _Group:
     duplicates: Counter[str] = field(default_factory=Counter)
 
 
-_Groups: TypeAlias = dict[tuple[str, str, WindowKey], _Group]
-"""By monitor, source and window."""
-
-
 def fold(
     batches: Iterator[pa.RecordBatch], catalogue: Catalogue, clock_ms: Callable[[], int]
 ) -> Iterator[pa.RecordBatch]:
@@ -101,20 +97,17 @@ def fold(
 def fold_batch(batch: pa.RecordBatch, catalogue: Catalogue, now_ms: int) -> pa.RecordBatch:
     values = [value or b"" for value in batch.column("value").to_pylist()]
     refused: dict[int, Refusal] = {}
-    groups: _Groups = {}
-    known: set[tuple[str, str, str, int]] = set()
+    sorter = _Sorter(catalogue, now_ms)
     for position, (value, source) in enumerate(zip(values, _sources(batch), strict=True)):
         try:
             message = decode(value)
         except InvalidRecord as error:
             refused[position] = Refusal(error.reason, error.detail)
             continue
-        refusal = _refusal(message, catalogue, now_ms)
-        if refusal:
+        refusal = sorter.sort(position, message, source)
+        if refusal is not None:
             refused[position] = refusal
-        else:
-            _add(_groups_of(message, groups, source, catalogue), position, message, known)
-    rows = [_summary_row(*names, group, catalogue, refused) for names, group in groups.items()]
+    rows = [_summary_row(*names, group, catalogue, refused) for names, group in sorter.groups.items()]
     letters = [_letter_row(batch, position, values[position], why, catalogue) for position, why in refused.items()]
     return pa.RecordBatch.from_pylist([row for row in rows if row] + letters, schema=FOLDED)
 
@@ -152,34 +145,59 @@ def _refusal(message: Message, catalogue: Catalogue, now_ms: int) -> Refusal | N
     return None
 
 
-def _groups_of(message: Message, groups: _Groups, source: str, catalogue: Catalogue) -> list[_Group]:
-    """One for each window that the message belongs to."""
-    windows = catalogue.monitors[message.monitor].windows
-    among = windows_of if isinstance(message, InferenceRecord) else windows_bounded_by
-    found = []
-    for window in among(message.time_ms, windows):
-        key = WindowKey(message.version, message.baseline, window.start_ms, window.end_ms)
-        group = groups.get((message.monitor, source, key))
-        if group is None:
-            group = groups[message.monitor, source, key] = _Group()
-        found.append(group)
-    return found
+class _Sorter:
+    """
+    Messages of one batch into the groups of their windows. Windows begin and end on whole seconds, so records of one
+    second that are alike otherwise belong to the same.
+    """
 
+    def __init__(self, catalogue: Catalogue, now_ms: int) -> None:
+        self._catalogue, self._now_ms = catalogue, now_ms
+        self.groups: dict[tuple[str, str, WindowKey], _Group] = {}
+        """By monitor, source and window."""
+        self._of_second: dict[tuple[str, str, str, str, int], list[_Group]] = {}
+        self._known: set[tuple[str, str, str, int]] = set()
 
-def _add(groups: list[_Group], position: int, message: Message, known: set[tuple[str, str, str, int]]) -> None:
-    """known: records of the batch so far; what a producer repeats mostly stands beside what it repeats."""
-    if not isinstance(message, InferenceRecord):
+    def sort(self, position: int, message: Message, source: str) -> Refusal | None:
+        if isinstance(message, Heartbeat):
+            refusal = _refusal(message, self._catalogue, self._now_ms)
+            if refusal is None:
+                for group in self._groups_of(message, source):
+                    group.heartbeats.append((position, message))
+            return refusal
+        second = (message.monitor, message.version, message.baseline, source, message.time_ms // 1000)
+        groups = self._of_second.get(second)
+        if groups is None or message.time_ms > self._now_ms:
+            refusal = _refusal(message, self._catalogue, self._now_ms)
+            if refusal is not None:
+                return refusal
+            groups = self._of_second[second] = self._groups_of(message, source)
+        self._add(groups, position, message)
+        return None
+
+    def _add(self, groups: list[_Group], position: int, record: InferenceRecord) -> None:
+        """What a producer repeats mostly stands beside what it repeats."""
+        name = (record.monitor, record.replica, record.incarnation, record.seq)
+        if name in self._known:
+            for group in groups:
+                group.duplicates[f"{record.replica}/{record.incarnation}"] += 1
+            return
+        self._known.add(name)
         for group in groups:
-            group.heartbeats.append((position, message))
-        return
-    name = (message.monitor, message.replica, message.incarnation, message.seq)
-    repeated = name in known
-    known.add(name)
-    for group in groups:
-        if repeated:
-            group.duplicates[f"{message.replica}/{message.incarnation}"] += 1
-        else:
-            group.records.append((position, message))
+            group.records.append((position, record))
+
+    def _groups_of(self, message: Message, source: str) -> list[_Group]:
+        """One for each window that the message belongs to."""
+        windows = self._catalogue.monitors[message.monitor].windows
+        among = windows_of if isinstance(message, InferenceRecord) else windows_bounded_by
+        found = []
+        for window in among(message.time_ms, windows):
+            key = WindowKey(message.version, message.baseline, window.start_ms, window.end_ms)
+            group = self.groups.get((message.monitor, source, key))
+            if group is None:
+                group = self.groups[message.monitor, source, key] = _Group()
+            found.append(group)
+        return found
 
 
 def _sources(batch: pa.RecordBatch) -> list[str]:

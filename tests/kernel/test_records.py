@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -192,3 +193,24 @@ def test_heartbeat_boundaries_are_whole_seconds() -> None:
         1000,
         1_700_000_001_000,
     ]
+
+
+def test_a_record_with_fewer_or_further_fields_is_the_same_record() -> None:
+    """Other writers' records are looked at field by field, one's own all at once."""
+    document = json.loads(encode_record(make_record()))
+    shuffled = dict(sorted(document.items())) | {"added_later": 1}
+    optional = {name: value for name, value in document.items() if name not in ("headers", "labels", "top")}
+    record = decode(json.dumps(document).encode())
+    assert decode(json.dumps(shuffled).encode()) == record
+    assert replace(decode(json.dumps(optional).encode()), top=[]) == record
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("seq", True), ("latency_ms", False), ("rejected", 1), ("features", {}), ("weight", "1")]
+)
+def test_a_type_that_is_wrong_is_refused_however_often_it_comes(field: str, value: object) -> None:
+    data = json.dumps(json.loads(encode_record(make_record())) | {field: value}).encode()
+    for _ in range(2):
+        with pytest.raises(InvalidRecord, match=field) as refused:
+            decode(data)
+        assert refused.value.reason == "wrong_type"
