@@ -5,7 +5,7 @@ DEMO_OPTIONS =
 TEST_OPTIONS =
 export VENV ?= .venv
 
-.PHONY: help demo test check bench-scoring bench-fitting bench-drift bench-detection bench-serving bench-aggregator clean
+.PHONY: help demo test check bench-scoring bench-fitting bench-drift bench-detection bench-serving bench-aggregator fuzz-wire clean
 
 help:
 	@echo "make demo [SECONDS=240]   the whole system on this machine, on real data with a known drift"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench-detection      how well outliers are found, beside PyOD; figures in build/bench/detection.json"
 	@echo "make bench-serving        what the transformer adds to a request, beside nginx and KServe's own; needs nginx and wrk"
 	@echo "make bench-aggregator     records a second, beside a query that only counts them; figures in build/bench/aggregator.json"
+	@echo "make fuzz-wire            10 minutes of requests made up at random, through the transformer and to the predictor"
 	@echo "make clean                removes what was installed and built here; caches in ~/.cache stay"
 
 demo:
@@ -46,6 +47,9 @@ bench-serving:
 
 bench-aggregator:
 	@scripts/bench aggregator
+
+fuzz-wire:
+	@scripts/bench wire_fuzz
 
 clean:
 	@scripts/clean

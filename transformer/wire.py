@@ -81,7 +81,9 @@ def request_head(scope: Scope, noted: Mapping[bytes, bytes], *, host: bytes, len
     parts = [method.encode(), b" ", target, b" HTTP/1.1\r\nhost: ", host, b"\r\n"]
     dropped = _NOT_FORWARDED
     if b"connection" in noted:
-        dropped = dropped | _connection_tokens(noted[b"connection"])
+        for name, value in scope["headers"]:
+            if name == b"connection":
+                dropped = dropped | _connection_tokens(value)
     for name, value in scope["headers"]:
         if name not in dropped:
             parts += (name, b": ", value, b"\r\n")
