@@ -39,7 +39,8 @@ def test_half_of_the_windows_as_large_as_the_baseline_reach_beyond_it() -> None:
     rng = np.random.default_rng(1)
     rows, reference_rows, outside = 300, 300, []
     for _ in range(60):
-        profile = BaselineProfile.fit(rng.standard_t(3, size=(reference_rows, 1)), numeric_schema(1))
+        reference = rng.standard_t(3, size=(reference_rows, 1))
+        profile = BaselineProfile.fit(reference, numeric_schema(1), detectors=["tail"])  # the quickest one
         outside.append(findings(rng.standard_t(3, size=(rows, 1)), profile)["max"])
     share = rows / (rows + reference_rows)
     assert {result.expected for result in outside} == {share}

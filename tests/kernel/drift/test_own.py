@@ -45,6 +45,11 @@ def test_its_answer_becomes_a_result_with_the_rule_that_it_meets() -> None:
     assert math.isnan(fixed.p_value)
 
 
+def test_it_is_shown_how_many_rows_and_values_there_are() -> None:
+    bins = FeatureBins("x", "numeric", REFERENCE, np.array([0, 50, 30, 0, 0, 20]))
+    assert (bins.rows, bins.values, bins.reference_rows, bins.reference_values) == (100.0, 80.0, 1000.0, 1000.0)
+
+
 def test_few_rows_are_not_even_shown_to_it() -> None:
     assert answered(upper_tail, [0, 50, 0, 0, 0, 0]) == NotMeasured("needs 100 rows, the window has 50")
 
