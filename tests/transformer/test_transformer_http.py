@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 import yaml
@@ -231,6 +232,26 @@ def test_a_predictor_that_is_down_is_503(start_transformer: Callable[..., Any], 
     assert (response.status_code, response.json()) == (503, {"error": "the predictor cannot be reached"})
     assert httpx.get(program.url + "/nowhere", timeout=20).status_code == 503
     assert httpx.get(program.url + "/v2/health/live", timeout=20).status_code == 200
+    program.process.kill()
+
+
+def test_before_a_predictor_of_grpc_alone_rest_is_501_and_calls_go_through(
+    start_transformer: Callable[..., Any], free_port: Callable[[], int]
+) -> None:
+    port = free_port()
+    program = start_transformer(free_port(), "--predictor_protocol", "grpc-v2", "--grpc_port", str(port))
+    response = post(program.url)
+    assert (response.status_code, response.json()) == (
+        501,
+        {"error": "the predictor speaks gRPC only: call the gRPC port"},
+    )
+    assert httpx.get(program.url + "/v2/health/live", timeout=20).status_code == 200
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, pytest.raises(grpc.RpcError) as error:
+        channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(b"", timeout=20)
+    assert (error.value.code(), error.value.details()) == (
+        grpc.StatusCode.UNAVAILABLE,
+        "the predictor cannot be reached",
+    )
     program.process.kill()
 
 
