@@ -110,10 +110,10 @@ class FeatureSchema:
     def decode_rows(self, matrix: Matrix) -> list[list[object]]:
         """Values as a record carries them: numbers, booleans, category names or UNSEEN_NAME; None = missing."""
         if self.all_numeric:
-            missing = np.isnan(matrix)
-            rows: list[list[object]] = matrix.tolist()
-            for row, column in zip(*np.nonzero(missing), strict=True):
-                rows[row][column] = None
+            rows: list[list[Any]] = matrix.tolist()
+            if math.isnan(_sum_of_rows(rows)):
+                for row, column in zip(*np.nonzero(np.isnan(matrix)), strict=True):
+                    rows[row][column] = None
             return rows
         return [[_decode(f, value) for f, value in zip(self.features, row, strict=True)] for row in matrix.tolist()]
 
@@ -133,9 +133,9 @@ def coerce_rows(rows: object, schema: FeatureSchema) -> CoercedRows:
     Takes a sequence of rows, each a sequence of values in schema order or a mapping from feature name to value. One row
     in gives one row out, so scores line up with predictions, whatever was wrong with it.
     """
-    fast = _numeric_block(rows, schema)
-    if fast is not None:
-        return fast
+    block = numeric_rows(rows, schema)
+    if block is not None:
+        return CoercedRows(block)
     if isinstance(rows, np.ndarray):
         rows = rows.tolist()
     if isinstance(rows, (str, bytes)) or not isinstance(rows, Sequence):
@@ -163,8 +163,8 @@ def coerce_columns(columns: Mapping[str, Sequence[object] | NDArray[Any]], schem
     return CoercedRows(matrix, {kind: count for kind, count in issues.items() if count})
 
 
-def _numeric_block(rows: object, schema: FeatureSchema) -> CoercedRows | None:
-    """The usual request, all numbers and complete, in one numpy call; None for anything else."""
+def numeric_rows(rows: object, schema: FeatureSchema) -> Matrix | None:
+    """What `coerce_rows` makes of rows that are all numbers and complete, in one numpy call; None for anything else."""
     if not schema.all_numeric:
         return None
     if isinstance(rows, list) and rows and isinstance(rows[0], dict):
@@ -172,7 +172,7 @@ def _numeric_block(rows: object, schema: FeatureSchema) -> CoercedRows | None:
     block = _finite(rows, _sum_of_rows)
     if block is None or block.ndim != 2 or block.shape[1] != len(schema):
         return None
-    return CoercedRows(block)
+    return block
 
 
 def _sum_of_rows(rows: Any) -> float:

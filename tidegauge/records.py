@@ -112,10 +112,7 @@ class Heartbeat:
 
 def encode_record(record: InferenceRecord) -> bytes:
     """NaN and infinities become null. Raises TypeError for a prediction that JSON cannot hold."""
-    document = {"v": VERSION, "kind": "inference"}
-    for name in _FIELDS:
-        document[name] = getattr(record, name)
-    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    return orjson.dumps(_KIND | vars(record), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def encode_heartbeat(heartbeat: Heartbeat) -> bytes:
@@ -187,6 +184,7 @@ _RECORD_TYPES: Final[_Types] = {
     "rejected": bool,
 }
 _FIELDS: Final = tuple(_RECORD_TYPES)
+_KIND: Final = {"v": VERSION, "kind": "inference"}
 _RECORD_OPTIONAL: Final = frozenset(_FIELDS[_FIELDS.index("features") :])
 _HEARTBEAT_TYPES: Final[_Types] = {
     "time_ms": int,

@@ -27,6 +27,7 @@ from transformer.arguments import InvalidSettings
 from transformer.backlog import CLOSE_S
 from transformer.bodies import Bodies
 from transformer.capture import EventClock
+from transformer.connection import ClientConnection
 from transformer.grpc_proxy import GrpcServer, serve_grpc
 from transformer.listening import BACKLOG, listen, reserve
 from transformer.metrics import register
@@ -137,6 +138,7 @@ async def _open_serving(settings: Settings, room: Room, sdk: Any, context: Conte
             await grpc_server.close(REQUESTS_GRACE_S)
         if upstream is not None:
             upstream.close()
+            await asyncio.sleep(0)  # what waited for it is answered and recorded
         if wrapped is not None:
             wrapped.close()
         if monitoring is not None:
@@ -199,7 +201,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         "transformer.__main__:create_app",
         factory=True,
         loop=settings.event_loop,
-        http="httptools",
+        http=ClientConnection,
         ws="none",
         lifespan="on",
         workers=settings.workers,

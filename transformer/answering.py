@@ -22,13 +22,13 @@ Send = Callable[[Message], Awaitable[None]]
 _log = logging.getLogger("transformer.answering")
 
 
-def own_headers(request: ServedRequest, monitoring: Monitoring, headers: Headers | tuple[()]) -> Headers:
-    """What is added to an answer that has these headers. Scores the request if that is still to be done."""
+def own_headers(request: ServedRequest, monitoring: Monitoring, *, named: bool) -> Headers:
+    """What is added to an answer. Scores the request if that is still to be done. named: it has an x-request-id."""
     own: Headers = []
     if monitoring.policy != "shadow":
         monitoring.scorer.settle(request)
         own = outlier_headers(request, baseline=monitoring.baseline)
-    if not any(name.lower() == b"x-request-id" for name, _ in headers):
+    if not named:
         own.append((b"x-request-id", request.id.encode("latin-1")))
     return own
 
@@ -39,16 +39,6 @@ def is_rejected(request: ServedRequest, monitoring: Monitoring) -> bool:
         return False
     monitoring.scorer.settle(request)
     return request.scored is not None and True in request.scored.outlier
-
-
-def note_form(request: ServedRequest, headers: Headers) -> None:
-    """What has to be known to read the answer."""
-    for name, value in headers:
-        lowered = name.lower()
-        if lowered == b"content-encoding":
-            request.answer_encoded = True
-        elif lowered == b"inference-header-content-length":
-            request.answer_binary = value
 
 
 async def withheld(exchange: Exchange) -> bytes | None:

@@ -1,34 +1,23 @@
 """
-The ASGI application: predict and infer requests forwarded as bytes, scored meanwhile and recorded afterwards; health,
-readiness, metadata and metrics by the KServe SDK's application; every other path forwarded as bytes.
+The ASGI application: predict and infer requests to `Predictions`; health, readiness, metadata and metrics by the KServe
+SDK's application; every other path forwarded as bytes.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
-from transformer.answering import (
-    Receive,
-    Send,
-    is_rejected,
-    note_form,
-    own_headers,
-    refuse,
-    send_stream,
-    send_whole,
-    withheld,
-)
+from transformer.answering import Receive, Send, refuse, send_stream, send_whole
 from transformer.bodies import Bodies, Unread
-from transformer.exchange import Exchange, UpstreamError
+from transformer.exchange import UpstreamError
 from transformer.monitoring import Monitoring
-from transformer.served import ServedRequest
+from transformer.predictions import CLOSE, Predictions, target_of
 from transformer.upstream import Upstream
-from transformer.wire import Scope, answer_headers, noted_headers, rejection, request_head
+from transformer.wire import Scope, answer_head, noted_headers, request_head
 from transformer.wrapped import Wrapped
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -36,8 +25,6 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 _READ_METHODS: Final = ("GET", "HEAD")
 _IDEMPOTENT_METHODS: Final = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")
 """RFC 9110, section 9.2.2."""
-_CLOSE: Final = [(b"connection", b"close")]
-"""Where the client may be sending still what nobody reads."""
 
 _log = logging.getLogger("transformer.app")
 
@@ -89,6 +76,12 @@ class App:
             )
         )
         self._serving: Serving
+        self._predictions: Predictions | None = None
+        self._short_ways: dict[bytes, tuple[str, Predictions]] = {}
+
+    def short_way(self, target: bytes) -> tuple[str, Predictions] | None:
+        """For POST requests to this path and query: the protocol, and what may answer them by callbacks alone."""
+        return self._short_ways.get(target)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -99,7 +92,7 @@ class App:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            self._serving = await self._open_serving()
+            self._open(await self._open_serving())
         except Exception as error:  # noqa: BLE001 - the server is told, and stops
             _log.exception("start_failed")
             await send({"type": "lifespan.startup.failed", "message": str(error)})
@@ -109,11 +102,25 @@ class App:
         await self._serving.close()
         await send({"type": "lifespan.shutdown.complete"})
 
+    def _open(self, serving: Serving) -> None:
+        self._serving = serving
+        if serving.monitoring is None or serving.upstream is None:
+            return
+        predictions = Predictions(
+            serving.monitoring, serving.upstream, self._bodies, host=self._host, wrapped=serving.wrapped
+        )
+        self._predictions = predictions
+        if predictions.may_be_short:
+            paths = {"v1": self._predict_path, "v2": self._infer_path}
+            # Other names come encoded by percent signs, in more than one way.
+            plain = {protocol: path for protocol, path in paths.items() if path == quote(path, safe="/:")}
+            self._short_ways = {path.encode(): (protocol, predictions) for protocol, path in plain.items()}
+
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         protocol = self._protocol(scope)
-        monitoring, upstream = self._serving.monitoring, self._serving.upstream
-        if protocol and monitoring is not None and upstream is not None:
-            await self._predict(protocol, monitoring, upstream, scope, receive, send)
+        upstream = self._serving.upstream
+        if protocol and self._predictions is not None:
+            await self._predictions.serve(protocol, scope, receive, send)
         elif self._is_for_sdk(scope):
             await self._sdk(scope, receive, send)
         elif upstream is not None:
@@ -140,86 +147,12 @@ class App:
             return False
         return path in self._sdk_paths or (path.startswith(self._versions) and not path.endswith("/infer"))
 
-    async def _predict(
-        self,
-        protocol: str,
-        monitoring: Monitoring,
-        upstream: Upstream,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        noted = noted_headers(scope)
-        try:
-            body, room = await self._bodies.read(noted, receive)
-        except Unread as unread:
-            monitoring.metrics.count_answer(protocol, unread.status)
-            await refuse(send, unread.status, unread.text, _CLOSE)
-            return
-        request = monitoring.recorder.arrived(protocol, body, noted)
-        wrapped, call = self._serving.wrapped, None
-        try:
-            if wrapped is not None:
-                exchange, call = wrapped.send_scored(scope, request, monitoring.scorer)
-            else:
-                exchange = self._sent(upstream, scope, noted, body, repeatable=True)
-                monitoring.scorer.submit(request)
-            await self._answer(request, exchange, monitoring, receive, send)
-        except asyncio.CancelledError:
-            monitoring.recorder.abandoned(request, "cancelled")
-            raise
-        except Exception:
-            monitoring.recorder.abandoned(request, "internal_error")
-            raise
-        finally:
-            if room:
-                self._bodies.give_back(room)
-        if wrapped is not None and call is not None:
-            monitoring.scorer.finish(request, wrapped.noting(call, monitoring.recorder.answered))
-        else:
-            monitoring.scorer.finish(request, monitoring.recorder.answered)
-
-    async def _answer(
-        self, request: ServedRequest, exchange: Exchange, monitoring: Monitoring, receive: Receive, send: Send
-    ) -> None:
-        sent = time.perf_counter()
-        failure = None
-        try:
-            await exchange.started()
-        except UpstreamError as error:
-            failure = error
-        if is_rejected(request, monitoring):
-            request.upstream_s = time.perf_counter() - sent
-            request.status, request.rejected = 422, True
-            await refuse(send, 422, rejection(request), own_headers(request, monitoring, ()))
-            request.latency_s = time.perf_counter() - request.started
-            note_form(request, exchange.headers)
-            request.answer = await withheld(exchange)
-            return
-        if failure is not None:
-            request.upstream_s = time.perf_counter() - sent
-            request.status = failure.status
-            await refuse(send, failure.status, str(failure), own_headers(request, monitoring, ()))
-        else:
-            request.status = exchange.status
-            headers = answer_headers(exchange.headers, status=exchange.status)
-            note_form(request, headers)
-            own = own_headers(request, monitoring, headers)
-            if exchange.complete:
-                request.upstream_s = time.perf_counter() - sent
-                request.answer = exchange.taken()
-                await send_whole(send, exchange.status, headers + own, request.answer)
-            else:
-                request.answer, request.answer_cut = await send_stream(receive, send, exchange, headers + own)
-                request.upstream_s = time.perf_counter() - sent
-        request.latency_s = time.perf_counter() - request.started
-
     async def _forward(self, upstream: Upstream, scope: Scope, receive: Receive, send: Send) -> None:
-        noted = noted_headers(scope)
+        noted = noted_headers(scope["headers"])
         try:
             body, room = await self._bodies.read(noted, receive)
         except Unread as unread:
-            await refuse(send, unread.status, unread.text, _CLOSE)
+            await refuse(send, unread.status, unread.text, CLOSE)
             return
         protocol = self._protocol(scope)
         try:
@@ -227,9 +160,13 @@ class App:
                 exchange = self._serving.wrapped.send(scope, body)
             else:
                 repeatable = protocol is not None or scope["method"] in _IDEMPOTENT_METHODS
-                exchange = self._sent(upstream, scope, noted, body, repeatable=repeatable)
+                method = scope["method"].encode()
+                head = request_head(
+                    method, target_of(scope), scope["headers"], noted, host=self._host, length=len(body)
+                )
+                exchange = upstream.send(head, body, bodyless=method == b"HEAD", repeatable=repeatable)
             await exchange.started()
-            headers = answer_headers(exchange.headers, status=exchange.status)
+            headers = answer_head(exchange.headers, status=exchange.status).headers
             if exchange.complete:
                 await send_whole(send, exchange.status, headers, exchange.taken())
             else:
@@ -239,9 +176,3 @@ class App:
         finally:
             if room:
                 self._bodies.give_back(room)
-
-    def _sent(
-        self, upstream: Upstream, scope: Scope, noted: dict[bytes, bytes], body: bytes, *, repeatable: bool
-    ) -> Exchange:
-        head = request_head(scope, noted, host=self._host, length=len(body))
-        return upstream.send(head, body, bodyless=scope["method"] == "HEAD", repeatable=repeatable)

@@ -10,6 +10,7 @@ One request to the predictor and its answer, as it comes.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 Headers = list[tuple[bytes, bytes]]
@@ -55,6 +56,7 @@ class Exchange:
         "_pool",
         "_size",
         "_waiter",
+        "_watcher",
         "bodyless",
         "complete",
         "deadline",
@@ -84,6 +86,7 @@ class Exchange:
         self._size = 0
         self._error: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._watcher: Callable[[], None] | None = None
         self._connection: Connection | None = None
 
     @property
@@ -95,6 +98,16 @@ class Exchange:
     def finished(self) -> bool:
         """Nothing more will come."""
         return self.complete or self._error is not None
+
+    def watch(self, settled: Callable[[], None]) -> None:
+        """
+        settled: called once, when the whole answer has come, or when it failed, or when some of it has come and the
+        rest is to be waited for; at once where that is so already. It raises nothing.
+        """
+        if self.finished or self.status:
+            settled()
+        else:
+            self._watcher = settled
 
     async def started(self) -> None:
         """Returns when status and headers are there. Raises UpstreamError."""
@@ -132,6 +145,7 @@ class Exchange:
         if self._connection is not None:
             self._connection.drop()
         self._wake()
+        self._settle()
 
     async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
@@ -142,6 +156,11 @@ class Exchange:
             raise
         finally:
             self._waiter = None
+
+    def _settle(self) -> None:
+        settled, self._watcher = self._watcher, None
+        if settled is not None:
+            settled()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -168,3 +187,9 @@ class Exchange:
         self._connection = None
         self._pool.ended(self)
         self._wake()
+        self._settle()
+
+    def on_pause(self) -> None:
+        """What came together has been taken in, and more is to come."""
+        if self.status:
+            self._settle()

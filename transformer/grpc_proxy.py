@@ -239,7 +239,7 @@ async def _judged(request: ServedRequest, monitoring: Monitoring, call: aio.Unar
     if is_rejected(request, monitoring):
         request.status, request.rejected = 422, True
         code, details, initial, trailing, body = grpc.StatusCode.INVALID_ARGUMENT, rejection(request), (), (), b""
-    own = own_headers(request, monitoring, _as_headers(initial + trailing))
+    own = own_headers(request, monitoring, named=any(name == "x-request-id" for name, _ in initial + trailing))
     request.latency_s = time.perf_counter() - request.started
     return code, details, initial, trailing + _as_metadata(own), body
 

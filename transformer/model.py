@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, Response
 from transformer.arguments import InvalidSettings
 from transformer.predictor_calls import PREDICTOR, PredictorTransport
 from transformer.settings import Settings
-from transformer.wire import answer_headers
+from transformer.wire import answer_head
 from transformer.wrapping import load_class, one_line
 
 _OF_THE_BODY: Final = (b"content-length", b"content-encoding")  # httpx unpacks what it reads
@@ -118,8 +118,8 @@ async def _predictor_failed(request: Request, error: Exception) -> Response:
         return answer
     if isinstance(error, httpx.HTTPStatusError):
         answer = Response(error.response.content, error.response.status_code)
-        headers = answer_headers(error.response.headers.raw, status=error.response.status_code)
-        own = [(name.lower(), value) for name, value in headers if name.lower() not in _OF_THE_BODY]
+        head = answer_head(error.response.headers.raw, status=error.response.status_code)
+        own = [(name, value) for name, value in head.headers if name not in _OF_THE_BODY]
         answer.raw_headers = [*own, (b"content-length", str(len(error.response.content)).encode())]
         return answer
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):

@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from tidegauge.features import CoercedRows, FeatureSchema, coerce_columns, coerce_rows
+from tidegauge.features import CoercedRows, FeatureSchema, coerce_columns, coerce_rows, numeric_rows
 from tidegauge.scoring.scored import ScoredRow, ScoredRows
 from tidegauge.scoring.scorer import Scorer
 from transformer.backlog import Backlog
@@ -37,6 +38,9 @@ putting it off gains nothing.
 """
 
 _log = logging.getLogger("transformer.scoring")
+
+Batch = list[tuple[ServedRequest, CoercedRows]]
+"""Requests with at least one row."""
 
 Defer = Callable[[Callable[[], None]], Any]
 """Has a function called soon, in the next turn of the event loop."""
@@ -150,7 +154,37 @@ class BatchScorer:
             request.remainder = Remainder(content)
 
     def _score_together(self, requests: list[tuple[ServedRequest, Readable]]) -> None:
-        batch: list[tuple[ServedRequest, CoercedRows]] = []
+        batch = self._numeric(requests) if len(requests) > 1 else None
+        if batch is None:
+            batch = self._coerced_each(requests)
+        if not batch:
+            return
+        try:
+            self._score(batch)
+        except Exception:  # noqa: BLE001 - one of them may be at fault: each for itself
+            for entry in batch:
+                self._score_alone(entry)
+
+    def _numeric(self, requests: list[tuple[ServedRequest, Readable]]) -> Batch | None:
+        """All in one go, where all have nothing but complete rows of numbers; else None."""
+        rows: list[object] = []
+        for _, content in requests:
+            if not isinstance(content, Rows) or not isinstance(content.rows, list):
+                return None
+            rows += content.rows
+        matrix = numeric_rows(rows, self._schema)
+        if matrix is None:
+            return None
+        batch: Batch = []
+        start = 0
+        for request, _ in requests:
+            if request.rows:
+                batch.append((request, CoercedRows(matrix[start : start + request.rows])))
+                start += request.rows
+        return batch
+
+    def _coerced_each(self, requests: list[tuple[ServedRequest, Readable]]) -> Batch:
+        batch: Batch = []
         for request, content in requests:
             try:
                 coerced = self._coerced(content)
@@ -160,31 +194,24 @@ class BatchScorer:
             request.issues = coerced.issues
             if request.rows:
                 batch.append((request, coerced))
-        if not batch:
-            return
-        try:
-            self._score(batch)
-        except Exception:  # noqa: BLE001 - one of them may be at fault: each for itself
-            for entry in batch:
-                self._score_alone(entry)
+        return batch
 
     def _coerced(self, content: Readable) -> CoercedRows:
         if isinstance(content, Rows):
             return coerce_rows(content.rows, self._schema)
         return coerce_columns(content.columns, self._schema)
 
-    def _score(self, batch: list[tuple[ServedRequest, CoercedRows]]) -> None:
+    def _score(self, batch: Batch) -> None:
         if len(batch) == 1 and len(batch[0][1].matrix) == 1:
             request, coerced = batch[0]
             request.scored = _row_of(self._scorer.score_row(coerced.matrix[0].tolist()), coerced)
             return
-        scored = self._scorer.score(np.concatenate([coerced.matrix for _, coerced in batch]))
-        top = scored.top
+        scored = _Lists.of(self._scorer.score(np.concatenate([coerced.matrix for _, coerced in batch])))
         start = 0
         for request, coerced in batch:
-            part = slice(start, start + len(coerced.matrix))
-            request.scored = _rows_of(scored, top, part, coerced)
-            start = part.stop
+            stop = start + len(coerced.matrix)
+            request.scored = scored.part(start, stop, coerced)
+            start = stop
 
     def _score_alone(self, entry: tuple[ServedRequest, CoercedRows]) -> None:
         try:
@@ -205,8 +232,8 @@ class BatchScorer:
                 return
             start, stop = remainder.start, min(remainder.start + self.slice_rows, request.rows)
             coerced = self._coerced(remainder.content.part(start, stop))
-            scored = self._scorer.score(coerced.matrix)
-            remainder.add(_rows_of(scored, scored.top, slice(None), coerced), coerced.issues)
+            scored = _Lists.of(self._scorer.score(coerced.matrix))
+            remainder.add(scored.part(0, stop - start, coerced), coerced.issues)
         except Exception:  # noqa: BLE001
             self._failed(request)
             return
@@ -234,11 +261,29 @@ def _row_of(scored: ScoredRow, coerced: CoercedRows) -> Scored:
     )
 
 
-def _rows_of(scored: ScoredRows, top: list[list[tuple[str, float]]], part: slice, coerced: CoercedRows) -> Scored:
-    return Scored(
-        matrix=coerced.matrix,
-        scores={name: values[part].tolist() for name, values in scored.scores.items()},
-        p_values={name: values[part].tolist() for name, values in scored.p_values.items()},
-        outlier=scored.outlier[part].tolist(),
-        top=top[part],
-    )
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """Rows' results as lists, of which requests get their parts."""
+
+    scores: list[tuple[str, list[float]]]
+    p_values: list[tuple[str, list[float]]]
+    outlier: list[bool]
+    top: list[list[tuple[str, float]]]
+
+    @classmethod
+    def of(cls, scored: ScoredRows) -> _Lists:
+        return cls(
+            [(name, values.tolist()) for name, values in scored.scores.items()],
+            [(name, values.tolist()) for name, values in scored.p_values.items()],
+            scored.outlier.tolist(),
+            scored.top,
+        )
+
+    def part(self, start: int, stop: int, coerced: CoercedRows) -> Scored:
+        return Scored(
+            matrix=coerced.matrix,
+            scores={name: values[start:stop] for name, values in self.scores},
+            p_values={name: values[start:stop] for name, values in self.p_values},
+            outlier=self.outlier[start:stop],
+            top=self.top[start:stop],
+        )

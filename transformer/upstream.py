@@ -1,9 +1,9 @@
 """
 Requests as bytes turned into the predictor's answers as bytes: a pooled HTTP/1.1 client on httptools.
 
-A request is written the moment `Upstream.send` is called when a connection is idle; otherwise on a new connection
-while there are fewer than `max_connections`; otherwise it waits its turn, first come first served, and beyond
-`max_waiting` it is refused.
+A request is written at the end of the event loop's turn in which `Upstream.send` is called, when a connection is idle;
+otherwise on a new connection while there are fewer than `max_connections`; otherwise it waits its turn, first come
+first served, and beyond `max_waiting` it is refused.
 
 It is sent a second time, once, only when all of this holds: it was sent on a connection that had been idle; the
 predictor closed that connection within STALE_S, which says that it was closing it already; not a single byte of an
@@ -21,6 +21,7 @@ from typing import Final, cast
 import httptools
 
 from transformer.exchange import Exchange, Headers, PredictorBroken, PredictorDown, PredictorSlow
+from transformer.writes import Writes
 
 CONNECT_TIMEOUT_S: Final = 5.0
 IDLE_S: Final = 30.0
@@ -57,6 +58,7 @@ class Upstream:
         self._timeout_s = timeout_s
         self._max_connections, self._max_waiting = max_connections, max_waiting
         self._loop = asyncio.get_running_loop()
+        self.writes = Writes()
         self._open = 0
         self._idle: list[_Connection] = []
         self._waiting: deque[Exchange] = deque()
@@ -207,7 +209,7 @@ class _Connection(asyncio.Protocol):
         exchange.on_connection(self)
         head, body = exchange.request
         if len(body) < JOIN_BYTES:
-            self._transport.write(head + body)
+            self._pool.writes.add(self._transport, head + body)
         else:
             self._transport.writelines((head, body))
 
@@ -245,6 +247,7 @@ class _Connection(asyncio.Protocol):
             return
         if not exchange.finished:
             self._pool.progressed(exchange)
+            exchange.on_pause()
         elif self._exchange is None:
             # Only here, when all that came has been parsed: what follows an answer belongs to no other exchange.
             self._pool.release(self, keep=self._keep)

@@ -21,12 +21,15 @@ x-outlier-rows.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
-from uuid import uuid4
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from transformer.served import Scored, ServedRequest
 
@@ -50,6 +53,7 @@ _HOP_BY_HOP: Final = frozenset(
         b"upgrade",
     )
 )
+_TOLD = _HOP_BY_HOP | {b"content-encoding", b"content-length", b"inference-header-content-length", b"x-request-id"}
 # Host names the predictor, as in a direct call; the length is that of the body as read; expectations were met by us.
 _NOT_FORWARDED: Final = _HOP_BY_HOP | {b"host", b"content-length", b"expect"}
 _NOTED: Final = frozenset(
@@ -66,41 +70,90 @@ _NOTED: Final = frozenset(
 _KEEP_OR_CLOSE: Final = frozenset((b"", b"keep-alive", b"close"))
 _NAME_CHARACTERS: Final = 64
 _ID_CHARACTERS: Final = 256
+_UUIDS_AT_ONCE: Final = 256
 
 
-def noted_headers(scope: Scope) -> dict[bytes, bytes]:
-    """Those of the request's headers that mean something to us, by lower-case name."""
-    return {name: value for name, value in scope["headers"] if name in _NOTED}
+def noted_headers(headers: Headers) -> dict[bytes, bytes]:
+    """Those of a request's headers that mean something to us. headers: names in lower case."""
+    return {name: value for name, value in headers if name in _NOTED}
 
 
-def request_head(scope: Scope, noted: Mapping[bytes, bytes], *, host: bytes, length: int) -> bytes:
-    """The request to the predictor up to and with the empty line."""
-    method: str = scope["method"]
-    query: bytes = scope["query_string"]
-    target = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
-    parts = [method.encode(), b" ", target, b" HTTP/1.1\r\nhost: ", host, b"\r\n"]
+def request_head(
+    method: bytes, target: bytes, headers: Headers, noted: Mapping[bytes, bytes], *, host: bytes, length: int
+) -> bytes:
+    """
+    The request to the predictor up to and with the empty line. target: path and query. headers: of the request to us;
+    noted: of these.
+    """
+    parts = [method, b" ", target, b" HTTP/1.1\r\nhost: ", host, b"\r\n"]
     dropped = _NOT_FORWARDED
     if b"connection" in noted:
-        for name, value in scope["headers"]:
+        for name, value in headers:
             if name == b"connection":
                 dropped = dropped | _connection_tokens(value)
-    for name, value in scope["headers"]:
+    for name, value in headers:
         if name not in dropped:
             parts += (name, b": ", value, b"\r\n")
-    if length or b"content-length" in noted or method in ("POST", "PUT", "PATCH"):
-        parts += (b"content-length: ", str(length).encode(), b"\r\n")
+    if length or b"content-length" in noted or method in (b"POST", b"PUT", b"PATCH"):
+        parts.append(b"content-length: %d\r\n" % length)
     parts.append(b"\r\n")
     return b"".join(parts)
 
 
-def answer_headers(headers: Iterable[tuple[bytes, bytes]], *, status: int) -> Headers:
-    """The end-to-end headers of an answer, in their order, repeated ones too."""
-    passed = [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP]
-    tokens = [value for name, value in headers if name.lower() == b"connection"]
-    dropped = frozenset().union(*map(_connection_tokens, tokens)) if tokens else frozenset()
+@dataclass(slots=True)
+class AnswerHead:
+    """
+    headers: the end-to-end ones, in their order, repeated ones too, names in lower case. sized: the answer says how
+    long it is. encoded: its body has a content encoding. binary: the header inference-header-content-length.
+    names_request: it has an x-request-id.
+    """
+
+    headers: Headers
+    sized: bool = False
+    encoded: bool = False
+    binary: bytes | None = None
+    names_request: bool = False
+
+
+def answer_head(headers: Iterable[tuple[bytes, bytes]], *, status: int) -> AnswerHead:
+    head = AnswerHead([])
+    dropped: frozenset[bytes] = frozenset()
+    passed = head.headers
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered in _TOLD:
+            if lowered == b"connection":
+                dropped |= _connection_tokens(value)
+            if lowered in _HOP_BY_HOP:
+                continue
+            _note(head, lowered, value)
+        passed.append((lowered, value))
     if status == 304:  # the length it may name is not its own, and our server insists on lengths
         dropped |= {b"content-length"}
-    return [(name, value) for name, value in passed if name.lower() not in dropped] if dropped else passed
+        head.sized = False
+    if dropped:
+        head.headers = [(name, value) for name, value in passed if name not in dropped]
+    return head
+
+
+def _note(head: AnswerHead, name: bytes, value: bytes) -> None:
+    if name == b"content-length":
+        head.sized = True
+    elif name == b"content-encoding":
+        head.encoded = True
+    elif name == b"x-request-id":
+        head.names_request = True
+    else:
+        head.binary = value
+
+
+def answer_bytes(status: int, headers: Headers, body: bytes) -> bytes:
+    """A whole answer, as it goes to the client. headers: with the body's length."""
+    parts = [STATUS_LINE[status]]
+    for name, value in headers:
+        parts += (name, b": ", value, b"\r\n")
+    parts += (b"\r\n", body)
+    return b"".join(parts)
 
 
 def _connection_tokens(value: bytes) -> frozenset[bytes]:
@@ -109,12 +162,25 @@ def _connection_tokens(value: bytes) -> frozenset[bytes]:
     return frozenset(token.strip() for token in value.lower().split(b",")) - _KEEP_OR_CLOSE
 
 
+def _uuids() -> Iterator[str]:
+    """Random ones (RFC 9562, section 5.4). Randomness is asked for in bulk: asking costs microseconds each time."""
+    while True:
+        digits = os.urandom(16 * _UUIDS_AT_ONCE).hex()
+        for start in range(0, len(digits), 32):
+            one = digits[start : start + 32]
+            variant = "89ab"[int(one[16], 16) & 3]
+            yield f"{one[:8]}-{one[8:12]}-4{one[13:16]}-{variant}{one[17:20]}-{one[20:]}"
+
+
+_random_ids = _uuids()
+
+
 def request_id(noted: Mapping[bytes, bytes]) -> str:
     """x-request-id, else the trace id of traceparent, else ce-id, else a new UUID; over-long ones do not count."""
     named = noted.get(b"x-request-id") or _trace_id(noted.get(b"traceparent")) or noted.get(b"ce-id")
     if named and len(named) <= _ID_CHARACTERS:
         return named.decode("latin-1")
-    return str(uuid4())
+    return next(_random_ids)
 
 
 def _trace_id(traceparent: bytes | None) -> bytes | None:

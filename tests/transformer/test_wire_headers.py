@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from transformer.parse import Rows
+from transformer.predictions import target_of
 from transformer.served import Remainder, Scored, ServedRequest
 from transformer.wire import (
     LISTED_ROWS,
-    answer_headers,
+    answer_head,
     noted_headers,
     outlier_headers,
     rejection,
@@ -26,7 +27,10 @@ def scope(*headers: tuple[bytes, bytes], method: str = "POST", path: bytes = b"/
 
 
 def head_of(request: Any, length: int = 4) -> list[bytes]:
-    head = request_head(request, noted_headers(request), host=b"predictor:80", length=length)
+    headers, method = request["headers"], request["method"].encode()
+    head = request_head(
+        method, target_of(request), headers, noted_headers(headers), host=b"predictor:80", length=length
+    )
     assert head.endswith(b"\r\n\r\n")
     return head[:-4].split(b"\r\n")
 
@@ -89,15 +93,15 @@ def test_answers_keep_repeated_headers_and_lose_those_of_the_connection() -> Non
         (b"set-cookie", b"b"),
         (b"content-encoding", b"gzip"),
     ]
-    assert answer_headers(headers, status=200) == [
-        (b"Set-Cookie", b"a"),
-        (b"set-cookie", b"b"),
-        (b"content-encoding", b"gzip"),
-    ]
+    head = answer_head(headers, status=200)
+    assert head.headers == [(b"set-cookie", b"a"), (b"set-cookie", b"b"), (b"content-encoding", b"gzip")]
+    assert (head.encoded, head.sized, head.binary, head.names_request) == (True, False, None, False)
 
 
 def test_the_length_of_what_was_not_modified_is_not_passed_on() -> None:
-    assert answer_headers([(b"content-length", b"9"), (b"etag", b"x")], status=304) == [(b"etag", b"x")]
+    head = answer_head([(b"content-length", b"9"), (b"etag", b"x")], status=304)
+    assert head.headers == [(b"etag", b"x")]
+    assert not head.sized
 
 
 @pytest.mark.parametrize(
