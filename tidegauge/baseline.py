@@ -20,7 +20,7 @@ import orjson
 from numpy.typing import NDArray
 
 from tidegauge.errors import InvalidBaseline
-from tidegauge.features import FeatureSchema, Matrix
+from tidegauge.features import FeatureSchema
 from tidegauge.frames import as_source
 from tidegauge.gathering import Told, gather
 from tidegauge.reference import FeatureReference, reference_from_document, reference_to_document
@@ -59,7 +59,7 @@ class BaselineProfile:
         schema: FeatureSchema | None = None,
         *,
         outlier: NDArray[np.bool_] | str | None = None,
-        predictions: Matrix | Sequence[str] | str | None = None,
+        predictions: NDArray[Any] | Sequence[str] | str | None = None,
         exclude: Sequence[str] = (),
         categorical: Sequence[str] = (),
         detectors: Sequence[str] | Mapping[str, DetectorKind] | None = None,
@@ -75,7 +75,8 @@ class BaselineProfile:
         matrix has features f0, f1 ... Of a frame, a schema takes the columns it names, in its order.
         outlier: bool (rows,), or the name of a column: True for known outliers, which stay in what windows are compared
         with and are left out of what scores are fitted on.
-        predictions: the model's outputs for the same rows, float64 (rows,) or (rows, outputs), or names of columns.
+        predictions: the model's outputs for the same rows, (rows,) or (rows, outputs) of numbers, texts (classes) or
+        true and false; or names of columns.
         exclude: names of columns that are no features. categorical: of columns of whole numbers that are names.
         detectors: names of the built-in ones, or classes by name; all built-in ones by default.
         contamination: share of the rows, in [0, 0.5), presumed to be outliers that nobody marked; scores are fitted

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tidegauge.blocks import Accompanied, MatrixSource, Source
 from tidegauge.errors import InvalidBaseline
-from tidegauge.features import FeatureSchema, FeatureSpec, Matrix
+from tidegauge.features import FeatureSchema, FeatureSpec, coerce_rows
 from tidegauge.tables import TableSource
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ def as_source(
     schema: FeatureSchema | None = None,
     *,
     outlier: NDArray[np.bool_] | str | None = None,
-    predictions: Matrix | Names | str | None = None,
+    predictions: NDArray[Any] | Names | str | None = None,
     exclude: Names = (),
     categorical: Names = (),
 ) -> Source:
     """See BaselineProfile.fit. Raises InvalidBaseline."""
     named = [predictions] if isinstance(predictions, str) else predictions
-    beside = np.asarray(named, dtype=np.float64) if isinstance(named, np.ndarray) else None
+    beside = named if isinstance(named, np.ndarray) else None
     names = tuple(named or ()) if beside is None else ()
     marks = None if outlier is None or isinstance(outlier, str) else np.asarray(outlier)
     mark_name = outlier if isinstance(outlier, str) else None
@@ -89,7 +89,7 @@ def _matrix_source(matrix: NDArray[Any], schema: FeatureSchema | None) -> Source
     return MatrixSource(matrix, schema)
 
 
-def _accompanied(source: Source, rows: int, marks: NDArray[Any] | None, predictions: Matrix | None) -> Source:
+def _accompanied(source: Source, rows: int, marks: NDArray[Any] | None, predictions: NDArray[Any] | None) -> Source:
     if marks is None and predictions is None:
         return source
     if marks is not None:
@@ -105,8 +105,24 @@ def _accompanied(source: Source, rows: int, marks: NDArray[Any] | None, predicti
             raise InvalidBaseline(f"predictions of shape {predictions.shape} for {rows} rows")
         outputs = predictions.shape[1]
         names = ["prediction"] if outputs == 1 else [f"prediction_{output}" for output in range(outputs)]
-        schema = FeatureSchema(tuple(FeatureSpec(name) for name in names))
+        schema = FeatureSchema(tuple(map(_output, names, predictions.T)))
+        numeric = predictions.dtype.kind in "iuf"
+        predictions = predictions.astype(np.float64) if numeric else coerce_rows(predictions, schema).matrix
     return Accompanied(source, marks, predictions, schema)
+
+
+def _output(name: str, column: NDArray[Any]) -> FeatureSpec:
+    """Of true and false, of numbers, or else of texts, which are classes; None among them is missing."""
+    if column.dtype.kind in "iuf":
+        return FeatureSpec(name)
+    present = [value for value in column.tolist() if value is not None]
+    if all(isinstance(value, bool) for value in present):
+        return FeatureSpec(name, "boolean")
+    if all(isinstance(value, (int, float)) for value in present):
+        return FeatureSpec(name)
+    if not all(isinstance(value, str) for value in present):
+        raise InvalidBaseline(f"{name}: expected only numbers, only texts, or only true and false")
+    return FeatureSpec(name, "categorical", tuple(sorted(set(present))))
 
 
 @dataclass(frozen=True)

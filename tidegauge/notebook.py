@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidegauge.baseline import BaselineProfile
 from tidegauge.blocks import Source
@@ -36,20 +37,27 @@ class Policy:
 
 
 def judge(
-    frame: object, profile: BaselineProfile, policy: Policy | ModelMonitor | None = None, *, start_ms: int = 0
+    frame: object,
+    profile: BaselineProfile,
+    policy: Policy | ModelMonitor | None = None,
+    *,
+    predictions: Sequence[Any] | NDArray[Any] | None = None,
+    start_ms: int = 0,
 ) -> WindowReport:
     """
     The verdict on all rows of a frame as one window. frame: anything that BaselineProfile.fit takes, with the profile's
-    columns; others are ignored. start_ms: when the window began, for the report alone.
+    columns; others are ignored. predictions: what the model answered to its rows, in their order. start_ms: when the
+    window began, for the report alone.
 
     Rows are taken to be independent: nothing is known of earlier windows. Raises InvalidBaseline for a frame that does
-    not have the profile's features, and InvalidExtension for a test or a statistic of the user's own that does not do
-    what it must; one that a notebook defines has the name "__main__:NAME".
+    not have the profile's features, ValueError for another number of predictions than rows, and InvalidExtension for a
+    test or a statistic of the user's own that does not do what it must; one that a notebook defines has the name
+    "__main__:NAME".
     """
     monitor = policy if isinstance(policy, ModelMonitor) else _monitor(policy or Policy())
     check_own(monitor.drift, monitor.statistics)
     source: Source = frame if hasattr(frame, "blocks") else as_source(frame, profile.schema)  # type: ignore[assignment]
-    summary = reduce(WindowSummary.merge, _summaries(source, profile, monitor.statistics))
+    summary = reduce(WindowSummary.merge, _summaries(source, profile, monitor.statistics, predictions))
     return judge_window(
         monitor=monitor,
         profile=profile,
@@ -73,9 +81,20 @@ def _monitor(policy: Policy) -> ModelMonitor:
     )
 
 
-def _summaries(source: Source, profile: BaselineProfile, statistics: Statistics) -> Iterator[WindowSummary]:
+def _summaries(
+    source: Source,
+    profile: BaselineProfile,
+    statistics: Statistics,
+    predictions: Sequence[Any] | NDArray[Any] | None,
+) -> Iterator[WindowSummary]:
     """The first one is of no rows, so that there is one."""
     features = len(profile.schema)
     yield summarise_matrix(np.empty((0, features)), profile, statistics=statistics)
+    read = 0
     for block in source.blocks():
-        yield summarise_matrix(block.columns[:features].T, profile, statistics=statistics)
+        matrix = block.columns[:features].T
+        answers = None if predictions is None else predictions[read : read + len(matrix)]
+        read += len(matrix)
+        yield summarise_matrix(matrix, profile, predictions=answers, statistics=statistics)
+    if predictions is not None and len(predictions) > read:
+        raise ValueError(f"{len(predictions)} predictions for {read} rows")

@@ -171,12 +171,22 @@ class WindowReport:
             "versus": None if self.versus is None else _versus_to_document(self.versus),
             "features": [_feature_to_document(feature) for feature in self.features],
             "predictions": [_judged_to_document(output) for output in self.predictions],
+            "predictions_not_measured": self.why_no_predictions,
             "joint": self._joint_to_document(),
         }
 
     def _joint_to_document(self) -> dict[str, Any]:
         scores = None if self.scores is None else _judged_to_document(self.scores)
         return {"scores": scores, **{name: _result_to_document(result) for name, result in self.joint.items()}}
+
+    @property
+    def why_no_predictions(self) -> str | None:
+        """Why none was judged; None where some were."""
+        if self.predictions:
+            return None
+        if self.profile is None or self.profile.prediction_schema is None:
+            return "the baseline has no predictions: fit it with them"
+        return "the window was summarised by a program that did not count predictions"
 
     def __str__(self) -> str:
         from tidegauge.report_text import text_of  # noqa: PLC0415 - it needs this module

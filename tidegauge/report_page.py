@@ -40,6 +40,7 @@ def page_of(report: WindowReport) -> str:
         f"{report.window.end_ms} ms.</p>",
         f"<h2>What changed</h2><ul>{sentences}</ul>" if sentences else "",
         _table(report),
+        f"<p>Predictions not judged: {escape(report.why_no_predictions)}.</p>" if report.why_no_predictions else "",
         _pictures(report),
     ]
     return (

@@ -23,7 +23,11 @@ def text_of(report: WindowReport) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     others = [cause.sentence for cause in report.causes if cause.other]
-    return "\n".join([head, "", *table, *(["", *others] if others else [])])
+    return "\n".join([head, "", *table, *_unjudged(report), *(["", *others] if others else [])])
+
+
+def _unjudged(report: WindowReport) -> list[str]:
+    return [] if report.why_no_predictions is None else ["", f"predictions not judged: {report.why_no_predictions}"]
 
 
 def _counts(report: WindowReport) -> list[str]:

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tidegauge
 from tests.support.examples import make_record, mixed_profile, mixed_rows, monitor_document, numeric_schema
 from tests.support.schemas import validate
 from tidegauge.baseline import BaselineProfile
 from tidegauge.drift.results import Measured, NotMeasured
+from tidegauge.errors import InvalidBaseline
 from tidegauge.features import FeatureSchema, FeatureSpec, Matrix
 from tidegauge.monitor import ModelMonitor, parse_monitor
 from tidegauge.report import WindowReport
@@ -118,6 +120,56 @@ def test_without_answers_in_the_baseline_or_the_window_nothing_is_said_of_them()
     assert output.tests["jensen_shannon"] == NotMeasured("needs 100 rows, the window has 0")
     older = WindowSummary(**{**vars(window(profile, numbers())), "predictions": None})
     assert verdict(profile, older).predictions == ()
+
+
+def test_a_report_says_why_no_prediction_was_judged() -> None:
+    plain = verdict(mixed_profile(), summarise_matrix(mixed_rows(400, seed=2), mixed_profile()))
+    assert plain.to_document()["predictions_not_measured"] == "the baseline has no predictions: fit it with them"
+    assert "predictions not judged: the baseline has no predictions" in str(plain)
+    assert "Predictions not judged: the baseline has no predictions" in plain.to_html()
+    profile = answering(numbers())
+    older = verdict(profile, WindowSummary(**{**vars(window(profile, numbers())), "predictions": None}))
+    assert "did not count predictions" in str(older)
+    judged = verdict(profile, window(profile, numbers()))
+    assert judged.to_document()["predictions_not_measured"] is None
+    assert "not judged" not in str(judged) + judged.to_html()
+
+
+CLASSES = np.random.default_rng(4).choice(["cat", "dog", "eel"], ROWS, p=[0.5, 0.3, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (CLASSES, FeatureSpec("prediction", "categorical", ("cat", "dog", "eel"))),
+        (CLASSES == "cat", FeatureSpec("prediction", "boolean")),
+        (np.array([1.5, None, 2.0] * 1000, dtype=object), FeatureSpec("prediction")),
+        (np.array(["yes", None, "no"] * 1000, dtype=object), FeatureSpec("prediction", "categorical", ("no", "yes"))),
+    ],
+    ids=["classes", "booleans", "numbers and none", "classes and none"],
+)
+def test_a_baseline_takes_predictions_of_any_kind_as_an_array(answers: Any, expected: FeatureSpec) -> None:
+    profile = answering(answers, detectors=["tail"])
+    assert profile.prediction_schema == FeatureSchema((expected,))
+    assert profile.predictions[0].missing == sum(value is None for value in answers.tolist())
+    assert BaselineProfile.load(profile.dump()).predictions[0].counts.tolist() == profile.predictions[0].counts.tolist()
+
+
+def test_an_output_of_mixed_kinds_is_refused_by_its_name() -> None:
+    with pytest.raises(InvalidBaseline, match="prediction: expected only numbers, only texts"):
+        answering(np.array(["cat", 1.0, True] * 1000, dtype=object), detectors=["tail"])
+
+
+def test_a_frame_is_judged_with_its_predictions() -> None:
+    profile = answering(CLASSES, detectors=["tail"])
+    frame = correlated(ROWS, seed=2)
+    usual = np.random.default_rng(5).choice(["cat", "dog", "eel"], ROWS, p=[0.5, 0.3, 0.2])
+    unseen = [*usual.tolist()[:2500], *["yak"] * 500]
+    assert tidegauge.judge(frame, profile, predictions=usual).drifted == []
+    assert tidegauge.judge(frame, profile, predictions=unseen).drifted == ["prediction"]
+    for wrong in (3, ROWS + 1):
+        with pytest.raises(ValueError, match=f"{wrong} .*for {ROWS} rows"):
+            tidegauge.judge(frame, profile, predictions=["cat"] * wrong)
 
 
 def scored(profile: BaselineProfile, matrix: Matrix, rate: float = 0.01) -> WindowSummary:
