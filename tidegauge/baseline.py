@@ -19,6 +19,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from tidegauge.correlations import correlations_from_text, correlations_to_text
 from tidegauge.errors import InvalidBaseline
 from tidegauge.features import FeatureSchema
 from tidegauge.frames import as_source
@@ -49,6 +50,11 @@ class BaselineProfile:
     """Of the model's outputs; None where the reference data had none."""
     predictions: tuple[FeatureReference, ...] = ()
     """One per output, in the order of prediction_schema."""
+    correlations: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+    """
+    Of all rows, known outliers included, between the numeric and boolean features in schema order; NaN where one of the
+    two does not vary. None in profiles fitted before they were kept.
+    """
     written: bytes | None = field(default=None, compare=False, repr=False)
     """The canonical bytes that it was loaded from: a profile of an older version keeps them, and its content id."""
 
@@ -109,6 +115,7 @@ class BaselineProfile:
             ),
             prediction_schema=source.prediction_schema,
             predictions=gathered.references[features:],
+            correlations=gathered.correlations,
         )
 
     @cached_property
@@ -131,6 +138,7 @@ class BaselineProfile:
             "features": [reference_to_document(reference) for reference in self.references],
             "prediction_schema": None if self.prediction_schema is None else self.prediction_schema.to_document(),
             "predictions": [reference_to_document(reference) for reference in self.predictions],
+            "correlations": None if self.correlations is None else correlations_to_text(self.correlations),
             **self.scoring.to_document(),
         }
 
@@ -164,6 +172,7 @@ class BaselineProfile:
             scoring=FittedScoring.from_document(document, schema, kinds=detectors),
             prediction_schema=prediction_schema,
             predictions=_references(document.get("predictions", []), prediction_schema or ()),
+            correlations=_correlations(document.get("correlations"), schema),
             written=orjson.dumps(document, option=orjson.OPT_SORT_KEYS),
         )
 
@@ -172,6 +181,11 @@ def _references(items: list[Any], schema: Sized) -> tuple[FeatureReference, ...]
     if len(items) != len(schema):
         raise InvalidBaseline(f"damaged profile: {len(items)} references for {len(schema)} features")
     return tuple(reference_from_document(item) for item in items)
+
+
+def _correlations(text: object, schema: FeatureSchema) -> NDArray[np.float64] | None:
+    quantities = sum(feature.kind != "categorical" for feature in schema.features)
+    return None if text is None else correlations_from_text(text, quantities)
 
 
 def _kinds(detectors: Sequence[str] | Mapping[str, DetectorKind] | None) -> Mapping[str, DetectorKind] | None:

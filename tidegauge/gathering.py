@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tidegauge.binning import Counts, Edges, count_bins, cut_edges
 from tidegauge.blocks import Block, Source, even_blocks, width_of
+from tidegauge.correlations import CorrelationTally
 from tidegauge.errors import InvalidBaseline
 from tidegauge.features import FeatureSpec, Matrix
 from tidegauge.reference import FeatureReference
@@ -42,7 +43,8 @@ OUTLIER_VALUES: Final = 1_000_000
 class Gathered:
     """
     rows, outliers: how many, exactly. references: of the features, then of the predictions, from all rows. normal,
-    known: (rows, features), sampled, of the rows that are no known outliers and of those that are.
+    known: (rows, features), sampled, of the rows that are no known outliers and of those that are. correlations: of the
+    numeric and boolean features, from all rows.
     """
 
     rows: int
@@ -50,6 +52,7 @@ class Gathered:
     references: tuple[FeatureReference, ...]
     normal: Matrix
     known: Matrix
+    correlations: Array
 
 
 def gather(source: Source, told: Told) -> Gathered:
@@ -61,17 +64,19 @@ def gather(source: Source, told: Told) -> Gathered:
     sample = survey.sample.rows()
     survey.check(sample)
     edges = survey.edges(sample)
-    tally = _Tally(edges, survey.means())
+    features = len(source.schema)
+    quantities = [at for at, feature in enumerate(source.schema.features) if feature.kind != "categorical"]
+    tally = _Tally(edges, survey.means(), quantities)
     for block in even_blocks(source):
         tally.add(block)
         told("counting", block.share)
-    features = len(source.schema)
     return Gathered(
         rows=survey.rows,
         outliers=survey.outliers,
         references=survey.references(tally),
         normal=_unmarked(sample, features),
         known=survey.known.rows(),
+        correlations=tally.relations.correlation(),
     )
 
 
@@ -161,19 +166,25 @@ class _Survey:
 
 
 class _Tally:
-    """The second pass: how many rows fall in each bin, and the squared deviations from the mean."""
+    """
+    The second pass: how many rows fall in each bin, the squared deviations from the mean, and the correlations of the
+    columns at the positions `quantities`.
+    """
 
-    def __init__(self, edges: list[Edges], means: Array) -> None:
+    def __init__(self, edges: list[Edges], means: Array, quantities: list[int]) -> None:
         self.edges = edges
         self._means = means[:, None]
         self.counts: list[Counts] = [np.zeros(len(inner) + 2, dtype=np.int64) for inner in edges]
         self.squares = np.zeros(len(edges))
+        self._quantities = quantities
+        self.relations = CorrelationTally(means[quantities])
 
     def add(self, block: Block) -> None:
         for position, (edges, column) in enumerate(zip(self.edges, block.columns, strict=True)):
             self.counts[position] += count_bins(edges, column)
         deviations = block.columns - self._means
         self.squares += np.where(np.isnan(deviations), 0.0, deviations**2).sum(axis=1)
+        self.relations.add(block.columns[self._quantities])
 
 
 def _unmarked(sample: Matrix, features: int) -> Matrix:

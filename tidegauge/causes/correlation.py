@@ -1,9 +1,8 @@
 """
 Pairs of features whose correlation broke while neither has drifted alone: what no test of one feature sees.
 
-The baseline's correlation is the covariance that its Mahalanobis detector was fitted with: without the farthest rows
-and slightly shrunk, hence the generous smallest change. Fisher's z (Fisher 1921, "On the probable error of a
-coefficient of correlation") says what is beyond the sampling error.
+Fisher's z (Fisher 1921, "On the probable error of a coefficient of correlation", Metron 1) says what is beyond the
+sampling error.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from tidegauge.baseline import BaselineProfile
 from tidegauge.causes.cause import Cause
-from tidegauge.joint.evidence import reference_correlation
+from tidegauge.correlations import fisher_z
 from tidegauge.summaries.window_summary import WindowSummary
 
 SMALLEST_CHANGE: Final = 0.3
@@ -32,15 +31,13 @@ Array = NDArray[np.float64]
 def broken_correlations(profile: BaselineProfile, summary: WindowSummary, steady: Collection[str]) -> list[Cause]:
     """
     steady: names of the features that have not drifted. The largest change first, MOST_PAIRS at most, each feature in
-    one of them only. Nothing where the profile or the summary has no covariance.
+    one of them only. Nothing where the profile has no correlations or the summary no covariance.
     """
-    before = reference_correlation(profile)
+    before = profile.correlations
     if before is None or summary.cross is None:
         return []
-    features = [feature for feature in profile.schema.features if feature.kind != "categorical"]
-    chosen = [at for at, feature in enumerate(profile.schema.features) if feature.kind != "categorical"]
-    names = [feature.name for feature in features]
-    before, now = before[np.ix_(chosen, chosen)], summary.cross.correlation()
+    names = [feature.name for feature in profile.schema.features if feature.kind != "categorical"]
+    now = summary.cross.correlation()
     change = np.abs(now - before)
     usable = np.array([name in steady for name in names])
     changed = np.nonzero(np.triu((change >= SMALLEST_CHANGE) & usable & usable[:, None], 1))
@@ -58,13 +55,9 @@ def broken_correlations(profile: BaselineProfile, summary: WindowSummary, steady
 
 def _standard_errors(before: Array, now: Array, rows: NDArray[np.int64], reference_rows: int) -> Array:
     """How many of them the two are apart; 0 for pairs with too few rows."""
-    apart = np.abs(np.arctanh(_open(now)) - np.arctanh(_open(before)))
+    apart = np.abs(fisher_z(now) - fisher_z(before))
     error = np.sqrt(1 / np.maximum(rows - 3, 1) + 1 / max(reference_rows - 3, 1))
     return np.where(rows >= FEWEST_ROWS, apart / error, 0.0)
-
-
-def _open(correlation: Array) -> Array:
-    return np.asarray(np.clip(correlation, -0.999999, 0.999999))
 
 
 def _cause(feature: str, other: str, before: float, now: float) -> Cause:

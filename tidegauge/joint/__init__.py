@@ -1,9 +1,10 @@
 """
 What of a window no single feature shows: all locations together, the relations between features.
 
-They are reported and do not decide: the baseline knows its correlations from the rows nearest its centre alone, so of
-features far from normal their p-values are rough. What they find shows in the distribution of the outlier scores, which
-decides within the budget as a feature does. A new one is a function of the same shape and a line here.
+They are reported and do not decide: of features far from normal their p-values are rough, since Fisher's z has the
+variance that normal values give it, and the mean shift takes its correlations from the rows nearest the centre. What
+they find shows in the distribution of the outlier scores, which decides within the budget as a feature does. A new one
+is a function of the same shape and a line here.
 """
 
 from __future__ import annotations

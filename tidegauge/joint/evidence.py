@@ -35,11 +35,6 @@ class Evidence:
 
     @cached_property
     def correlation(self) -> Array | None:
-        """The baseline's, (features, features); None where it has none."""
-        return reference_correlation(self.profile)
-
-
-def reference_correlation(profile: BaselineProfile) -> Array | None:
-    """Of the rows nearest the centre, slightly shrunk; NaN for features without a part in it."""
-    detector = profile.scoring.detectors.get("mahalanobis")
-    return detector.correlation if isinstance(detector, MahalanobisDetector) else None
+        """Of the baseline's rows nearest its centre, (features, features); None where it has none."""
+        detector = self.profile.scoring.detectors.get("mahalanobis")
+        return detector.correlation if isinstance(detector, MahalanobisDetector) else None

@@ -9,17 +9,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.correlations import PAIRWISE_FEATURES
 from tidegauge.errors import IncompatibleSummaries
 from tidegauge.summaries.window_rows import WindowRows
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
-
-PAIRWISE_FEATURES: Final = 64
-"""
-Up to so many, a pair is measured on the rows that have a value in both; beyond, on rows with no value missing at all.
-Pairs with rows of their own take six times the bytes, which 300 features would not fit into 5 kB each.
-"""
 
 _QUIETLY: Final = np.errstate(over="ignore", invalid="ignore")
 

@@ -239,8 +239,7 @@ def test_a_profile_or_a_summary_without_covariance_has_no_broken_correlation() -
     broken = Scenario((BrokenCorrelation("twin", RNG),)).apply(rows(2000, 4), SCHEMA.names)
     summary = dataclasses.replace(summarise_matrix(broken, profile()), cross=None)
     assert causes_of(profile(), summary, verdict(broken).features) == ()
-    scoring = dataclasses.replace(profile().scoring, detectors={"tail": profile().scoring.detectors["tail"]})
-    without = dataclasses.replace(profile(), scoring=scoring)
+    without = dataclasses.replace(profile(), correlations=None)
     assert causes_of(without, summarise_matrix(broken, without), verdict(broken).features) == ()
 
 
