@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from scipy.stats import ks_2samp
 
-from benchmarks.drift_traffic import FEATURES, Stream
+from benchmarks.drift_traffic import FEATURES, SUBJECTS, Stream
 from benchmarks.drift_watch import Policy, Watcher
 from tidegauge.binning import count_bins, cut_edges
 from tidegauge.drift import normal_tail
@@ -149,7 +149,10 @@ def _ours(reference: Any, windows: Any) -> dict[str, Array]:
     for baseline, rows in enumerate(reference):
         edges = [cut_edges(FeatureSpec("x"), rows[:, f].astype(np.float64)) for f in range(FEATURES)]
         references = tuple(count_bins(e, rows[:, f].astype(np.float64)) for f, e in enumerate(edges))
-        watcher = Watcher(Stream(("numeric",) * FEATURES, references, ROWS, lambda _rng, _windows: iter(())))
+        watcher = Watcher(
+            Stream(("numeric",) * FEATURES, references, ROWS, lambda _rng, _windows: iter(())),
+            decisions=2 * SUBJECTS,
+        )
         flat = np.array(
             [
                 np.concatenate([count_bins(e, window[:, f].astype(np.float64)) for f, e in enumerate(edges)])

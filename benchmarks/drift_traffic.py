@@ -1,7 +1,9 @@
 """
 Traffic without drift, as counts of bins: one baseline, and as many windows as asked for.
 
-Independent rows need no rows: a window's counts are multinomial. Autocorrelated ones are drawn row by row.
+Independent rows need no rows: a window's counts are multinomial. Autocorrelated ones are drawn row by row. Traffic of
+independent rows has one subject more than features: the outlier scores, whose distribution is found by scoring very
+many rows with what was fitted on the baseline.
 """
 
 from __future__ import annotations
@@ -14,27 +16,36 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from tidegauge.baseline import BaselineProfile
 from tidegauge.binning import count_bins, cut_edges
-from tidegauge.features import FeatureSpec, Kind
+from tidegauge.drift.window_bins import FeatureBins
+from tidegauge.features import FeatureSchema, FeatureSpec, Kind, Matrix
+from tidegauge.scoring.scorer import Scorer
+from tidegauge.subjects import subjects_of
+from tidegauge.summaries.window_summary import summarise_matrix
 
 Counts = NDArray[np.int64]
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
 
 FEATURES: Final = 30
+SUBJECTS: Final = FEATURES + 1
+"""With the outlier scores: so many share a budget."""
 TRUTH_ROWS: Final = 400_000
 """Rows that stand for the whole distribution where bins have no closed form."""
 AUTOCORRELATION: Final = 0.9
 STEPS: Final = 128
 """To one, that autocorrelated values are rounded to: their bins are looked up then."""
 COPIES: Final = 3
+SCORED_ROWS: Final = 200_000
+DETECTORS: Final = ("tail", "mahalanobis")
 CATEGORIES: Final = 6
 
 
 @dataclass(frozen=True)
 class Stream:
     """
-    kinds, references: one per feature. chunks: so many windows in all, (count, features, bins) at a time; zero where a
-    feature has no bin.
+    kinds, references: one per subject. chunks: so many windows in all, (count, subjects, bins) at a time; zero where a
+    subject has no bin.
     """
 
     kinds: tuple[Kind, ...]
@@ -79,18 +90,31 @@ def independent(draw: Draw, kind: Kind, copies: int = 1) -> Traffic:
         spec = _spec(kind)
         columns = [rng.choice(truth, reference_rows) for _ in range(FEATURES)]
         edges = [cut_edges(spec, column) for column in columns]
-        references = tuple(count_bins(e, column) for e, column in zip(edges, columns, strict=True))
+        references = [count_bins(e, column) for e, column in zip(edges, columns, strict=True)]
+        scores = scores_of(np.column_stack(columns), spec, rng.choice(truth, (SCORED_ROWS, FEATURES)))
         truth.sort()  # searched much faster
         shares = [count_bins(e, truth) / len(truth) for e in edges]
+        references.append(scores.reference)
+        shares.append(scores.window / scores.window.sum())
 
         def chunks(rng: np.random.Generator, windows: int) -> Iterator[Counts]:
             for size in _parts(windows, 1000):
                 drawn = [rng.multinomial(rows // copies, share, size=size) for share in shares]
                 yield copies * _padded(drawn)
 
-        return Stream((kind,) * FEATURES, references, rows // copies * copies, chunks)
+        kinds: tuple[Kind, ...] = ((kind,) * FEATURES) + ("numeric",)
+        return Stream(kinds, tuple(references), rows // copies * copies, chunks)
 
     return traffic
+
+
+def scores_of(baseline: Matrix, spec: FeatureSpec, rows: Matrix) -> FeatureBins:
+    """The outlier scores of these rows, as they are compared with what the baseline makes one expect. spec: of all."""
+    schema = FeatureSchema(tuple(FeatureSpec(f"x{at}", spec.kind, spec.categories) for at in range(baseline.shape[1])))
+    profile = BaselineProfile.fit(baseline, schema, detectors=DETECTORS)
+    scored = Scorer(profile, detectors=DETECTORS).score(rows)
+    summary = summarise_matrix(rows, profile, outlier=scored.outlier, p_values=scored.p_values["combined"])
+    return subjects_of(profile, summary, DETECTORS)[-1].bins
 
 
 def autocorrelated(rng: np.random.Generator, reference_rows: int, rows: int) -> Stream:
