@@ -191,7 +191,7 @@ def _contribution(report: WindowReport, policy: AlertPolicy) -> Contribution:
         end_ms=report.window.end_ms,
         revision=report.revision,
         drifted={one.name: _evidence(one, report) for one in report.judged if one.drifted},
-        blind=tuple(one.name for one in report.judged if not _judged(one)),
+        blind=tuple(one.name for one in report.judged if one.withheld is None and not _judged(one)),
         complete=share is not None and share >= policy.minimum_completeness,
     )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tidegauge.alerts_spec import AlertPolicy, parse_alerts
+from tidegauge.capture_spec import Capture, parse_capture
 from tidegauge.drift_spec import Drift, parse_drift
 from tidegauge.errors import InvalidMonitor
 from tidegauge.extensions import is_extension
@@ -122,6 +123,7 @@ class ModelMonitor:
     suspend: bool = False
     transformer: TransformerSpec = field(default_factory=TransformerSpec)
     aggregator: AggregatorSpec = field(default_factory=AggregatorSpec)
+    capture: Capture = field(default_factory=Capture)
     outliers: Outliers = field(default_factory=Outliers)
     windows: Windows = field(default_factory=Windows)
     drift: Drift = field(default_factory=Drift)
@@ -149,6 +151,7 @@ def parse_monitor(document: object) -> ModelMonitor:
         suspend=spec.boolean("suspend", False),
         transformer=_transformer(spec.section("transformer", {})),
         aggregator=_aggregator(spec.section("aggregator", {})),
+        capture=parse_capture(spec.section("capture", {})),
         outliers=_outliers(spec.section("outliers", {})),
         windows=_windows(spec.section("windows", {})),
         drift=parse_drift(spec.section("drift", {})),
@@ -165,6 +168,7 @@ _SPEC_FIELDS: Final = (
     "kafka",
     "transformer",
     "aggregator",
+    "capture",
     "outliers",
     "windows",
     "drift",

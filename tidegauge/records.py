@@ -38,6 +38,8 @@ class InferenceRecord:
     issues: what was wrong with the request's values, by kind (features.ISSUES and the reader's own kinds).
     baseline: content id of the profile that scored it. weight: 1 / probability of being logged.
     rejected: the answer was 422 by the monitor's policy, whatever the predictor said.
+    raw: with the monitor's payload "raw", {"request": body, "answer": body}, each {"encoding": "text" | "base64",
+    "data", "bytes": how many it had} or None; else None.
     """
 
     id: str
@@ -67,6 +69,7 @@ class InferenceRecord:
     headers: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     rejected: bool = False
+    raw: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +185,7 @@ _RECORD_TYPES: Final[_Types] = {
     "headers": dict,
     "labels": dict,
     "rejected": bool,
+    "raw": (dict, type(None)),
 }
 _FIELDS: Final = tuple(_RECORD_TYPES)
 _KIND: Final = {"v": VERSION, "kind": "inference"}

@@ -35,6 +35,7 @@ class FeatureReport:
     kind: the model's answers and the outlier scores are judged as features are.
     dispersion: how much more the feature varies between windows than independent rows would, >= 1: what its tests are
     scaled by; None while it is being learnt.
+    withheld: why the monitor does not wish its values to be known; None where it does.
     """
 
     name: str
@@ -42,6 +43,7 @@ class FeatureReport:
     tests: Mapping[str, DriftResult]
     dispersion: Mapping[str, float] | None = None
     kind: SubjectKind = "feature"
+    withheld: str | None = None
 
     @cached_property
     def drifted(self) -> bool:
@@ -216,11 +218,13 @@ def _judged_to_document(judged: FeatureReport) -> dict[str, Any]:
         "drifted": judged.drifted,
         "dispersion": None if judged.dispersion is None else dict(judged.dispersion),
         "tests": {name: _result_to_document(result) for name, result in judged.tests.items()},
+        **({} if judged.withheld is None else {"withheld": judged.withheld}),
     }
 
 
 def _outliers(requests: RequestCounts) -> dict[str, Any]:
-    rate = requests.flagged / requests.rows if requests.rows else None
+    sums = requests.weighted()
+    rate = sums["flagged"] / sums["rows"] if requests.rows else None
     return {"rows": requests.rows, "flagged": requests.flagged, "rate": rate}
 
 

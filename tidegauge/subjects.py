@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from tidegauge.baseline import BaselineProfile
+from tidegauge.capture_spec import Capture
 from tidegauge.drift.window_bins import Array, Counts, FeatureBins
 from tidegauge.errors import BaselineMismatch, IncompatibleSummaries
 from tidegauge.features import FeatureSpec
@@ -38,6 +39,12 @@ class Subject:
 
     kind: SubjectKind
     bins: FeatureBins
+
+    def why_withheld(self, capture: Capture) -> str | None:
+        """Why the monitor does not tell its values; None where it does. Scores are always told."""
+        if self.kind == "feature":
+            return capture.why_withheld(self.bins.name)
+        return capture.why_no_predictions if self.kind == "prediction" else None
 
 
 def subjects_of(profile: BaselineProfile, summary: WindowSummary, detectors: Sequence[str]) -> list[Subject]:

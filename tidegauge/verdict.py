@@ -26,6 +26,7 @@ from tidegauge.statistics import feature_statistics, window_statistics
 from tidegauge.subjects import Subject, subjects_of
 from tidegauge.summaries.window_summary import WindowSummary
 from tidegauge.windows import Window
+from tidegauge.withheld import withhold
 
 
 def judge(
@@ -44,9 +45,11 @@ def judge(
     """
     subjects = subjects_of(profile, summary, monitor.outliers.detectors)
     bins = [subject.bins for subject in subjects]
-    budget = Budget.over(len(subjects), drift=monitor.drift, windows=monitor.windows)
-    dispersions, rows = _dispersions(memory, bins), float(bins[0].window.sum())
-    judged = _judge_subjects(subjects, feature_statistics(monitor, profile, summary), budget, dispersions)
+    withheld = [subject.why_withheld(monitor.capture) for subject in subjects]
+    budget = Budget.over(max(withheld.count(None), 1), drift=monitor.drift, windows=monitor.windows)
+    dispersions, rows = _dispersions(memory, bins), _rows(bins)
+    found = _judge_subjects(subjects, feature_statistics(monitor, profile, summary), budget, dispersions)
+    judged = [withhold(report, why) for report, why in zip(found, withheld, strict=True)]
     features = tuple(one for one in judged if one.kind == "feature")
     return WindowReport(
         monitor=monitor.name,
@@ -67,6 +70,11 @@ def judge(
         profile=profile,
         bins=bins,
     )
+
+
+def _rows(bins: Sequence[FeatureBins]) -> float:
+    """Of a window whose records have no values, those with scores, which come last."""
+    return float(bins[0].window.sum()) or float(bins[-1].window.sum())
 
 
 def _spending(budget: Budget, memory: MonitorMemory | None, *, learning: bool, rows: float) -> Spending:

@@ -43,16 +43,23 @@ def compare_versions(
     *, monitor: ModelMonitor, profile: BaselineProfile, version: str, stable: WindowSummary, canary: WindowSummary
 ) -> Versus:
     """version: of the stable one. Raises IncompatibleSummaries when the bins are not the profile's."""
-    stable_bins, canary_bins = (
-        {subject.bins.name: subject.bins for subject in subjects_of(profile, summary, monitor.outliers.detectors)}
+    ours, theirs = (
+        {subject.bins.name: subject for subject in subjects_of(profile, summary, monitor.outliers.detectors)}
         for summary in (stable, canary)
     )
-    pairs = [(stable_bins[name], canary_bins[name]) for name in canary_bins if name in stable_bins]
+    reasons = {name: theirs[name].why_withheld(monitor.capture) for name in theirs if name in ours}
+    withheld: dict[str, dict[str, DriftResult]] = {
+        name: dict.fromkeys(DRIFT_TESTS, NotMeasured(why)) for name, why in reasons.items() if why
+    }
+    pairs = [(ours[name].bins, theirs[name].bins) for name, why in reasons.items() if not why]
     bins = [FeatureBins(b.name, b.kind, a.window, b.window, b.positions) for a, b in pairs]
+    if not bins:
+        return Versus(version, stable.requests, withheld)
     if (rows := float(bins[0].reference.sum())) < monitor.windows.min_count:
         few = NotMeasured(f"needs {monitor.windows.min_count} rows, version {version} has {rows:.0f}")
-        return Versus(version, stable.requests, {b.name: dict.fromkeys(DRIFT_TESTS, few) for b in bins})
+        return Versus(version, stable.requests, withheld | {b.name: dict.fromkeys(DRIFT_TESTS, few) for b in bins})
     budget = Budget.over(len(bins), drift=monitor.drift, windows=monitor.windows)
     levels = {test: replace(budget.level(test), fixed=None) for test in DRIFT_TESTS}
     results = run_tests(DRIFT_TESTS, WindowBins(bins, min_count=monitor.windows.min_count), levels)
-    return Versus(version, stable.requests, {b.name: tests for b, tests in zip(bins, results, strict=True)})
+    tests = {b.name: tests for b, tests in zip(bins, results, strict=True)}
+    return Versus(version, stable.requests, tests | withheld)

@@ -72,8 +72,8 @@ class Boundary:
 
 class Ledger:
     """
-    One incarnation's requests. Each gets the next number on arrival and ends once, as acknowledged or as dropped for a
-    reason; until then it is in flight. So the account balances at every instant.
+    One incarnation's requests. Each gets the next number on arrival and ends once, as acknowledged, as left out by
+    sampling, or as dropped for a reason; until then it is in flight. So the account balances at every instant.
 
     Times must not go back. Boundaries that have come due wait in `take_due`; each is exact, whether it was an arrival
     or a tick that passed it first.
@@ -84,7 +84,7 @@ class Ledger:
         self.seq = 0
         self._next_ms = first + _SECOND_MS
         self._due = [Boundary(first, 0)]
-        self._acknowledged = self._in_flight = 0
+        self._acknowledged = self._in_flight = self._sampled_out = 0
         self._dropped: Counter[str] = Counter()
 
     def arrive(self, now_ms: int) -> int:
@@ -116,6 +116,11 @@ class Ledger:
         self._in_flight -= 1
         self._dropped[reason] += 1
 
+    def leave_out(self) -> None:
+        """By sampling: the request has no record."""
+        self._in_flight -= 1
+        self._sampled_out += 1
+
     @property
     def in_flight(self) -> int:
         return self._in_flight
@@ -125,5 +130,6 @@ class Ledger:
             served=self.seq,
             acknowledged=self._acknowledged,
             dropped=dict(self._dropped),
+            sampled_out=self._sampled_out,
             in_flight=self._in_flight,
         )

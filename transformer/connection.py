@@ -76,7 +76,8 @@ class ClientConnection(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's ty
         found = self._routes.short_way(self.url)
         if found is None or self.expect_100_continue:
             return None
-        noted = noted_headers(self.headers)
+        protocol, predictions = found
+        noted = noted_headers(self.headers, predictions.asked)
         length = noted.get(b"content-length")
         if length is None or len(length) > _LENGTH_DIGITS or int(length) > FREE_BYTES:
             return None
@@ -85,7 +86,6 @@ class ClientConnection(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's ty
             return None
         if parser.should_upgrade() or not parser.should_keep_alive():
             return None
-        protocol, predictions = found
         return ShortWay(self, predictions, protocol, self.url, self.headers, noted)
 
     # From the transport

@@ -38,7 +38,7 @@ In names of methods: ModelStreamInfer, Health/Watch, ServerReflectionInfo. A sin
 stream too, but the library may lose the status of a stream that ends before it was read.
 """
 
-_NOTED: Final = frozenset(("ce-id", "traceparent", "x-request-id"))
+_NOTED: Final = frozenset((b"ce-id", b"traceparent", b"x-request-id"))
 
 _HTTP_STATUS: Final = {
     grpc.StatusCode.OK: 200,
@@ -104,7 +104,7 @@ class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
         if monitoring is None or model_name(body) != self._model:
             call = self._infer_at_predictor(body, timeout=self._timeout(context), metadata=metadata)
             return await _give(context, *await _outcome(call))
-        request = monitoring.recorder.arrived("grpc", body, _noted(metadata))
+        request = monitoring.recorder.arrived("grpc", body, _noted(metadata, monitoring.recorder.captured.noted))
         try:
             call = self._infer_at_predictor(body, timeout=self._timeout(context), metadata=metadata)
             monitoring.scorer.submit(request)
@@ -279,8 +279,9 @@ def _passed_on(context: aio.ServicerContext) -> Metadata:
     return tuple((key, value) for key, value in context.invocation_metadata() or () if key != "user-agent")
 
 
-def _noted(metadata: Metadata) -> dict[bytes, bytes]:
-    return {key.encode(): value.encode() for key, value in metadata if key in _NOTED and isinstance(value, str)}
+def _noted(metadata: Metadata, asked: frozenset[bytes]) -> dict[bytes, bytes]:
+    text = {key.encode(): value.encode() for key, value in metadata if isinstance(value, str)}
+    return {name: value for name, value in text.items() if name in _NOTED or name in asked}
 
 
 def _as_headers(metadata: Metadata) -> Headers:

@@ -76,9 +76,9 @@ class Metrics(Collector):  # type: ignore[misc]  # prometheus_client's types are
         yield CounterMetricFamily("tidegauge_served", "Requests that have a record to account for.", account.served)
         yield _counter(
             "tidegauge_records",
-            "Records that came to an end: acknowledged by Kafka, or dropped.",
+            "Records that came to an end: acknowledged by Kafka, dropped, or left out by sampling.",
             ("outcome", "reason"),
-            {("acknowledged", ""): account.acknowledged}
+            {("acknowledged", ""): account.acknowledged, ("sampled_out", ""): account.sampled_out}
             | {("dropped", reason): number for reason, number in account.dropped.items()},
         )
         yield GaugeMetricFamily("tidegauge_records_in_flight", "Records with no end yet.", account.in_flight)

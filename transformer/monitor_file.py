@@ -12,6 +12,7 @@ from tidegauge.monitor import ModelMonitor, parse_monitor
 from tidegauge.scoring.detector import load_detectors
 from tidegauge.scoring.scorer import Scorer
 from transformer.arguments import InvalidSettings
+from transformer.captured import rules
 
 
 def read_monitor(path: Path) -> ModelMonitor:
@@ -53,4 +54,8 @@ def read_profile(monitor_path: Path, monitor: ModelMonitor) -> BaselineProfile:
             f"baseline {path}: its content id is {profile.content_id}, the monitor's spec.baseline.sha256 is "
             f"{monitor.baseline.sha256}: update one of them"
         )
+    try:
+        rules(monitor.capture, profile)
+    except InvalidSettings as error:
+        raise InvalidSettings(f"--monitor {monitor_path}: {error}") from error
     return profile

@@ -13,6 +13,7 @@ from tidegauge.monitor import ModelMonitor
 from tidegauge.scoring.scorer import Scorer
 from transformer.arguments import InvalidSettings
 from transformer.capture import Clock, Ledger
+from transformer.captured import rules
 from transformer.enrich import Identity
 from transformer.metrics import Metrics
 from transformer.publisher import InvalidKafka, Publisher
@@ -47,7 +48,7 @@ def open_monitoring(monitor: ModelMonitor, profile: BaselineProfile, clock: Cloc
     metrics = Metrics(ledger.account, lambda: publisher.waiting)
     recorder = Recorder(
         identity=_identity(monitor, profile),
-        schema=profile.schema,
+        captured=rules(monitor.capture, profile),
         clock=clock,
         ledger=ledger,
         destination=publisher,

@@ -28,7 +28,7 @@ ISSUES: Final = (
     "wrong_shape",  # a tensor that is not rows x features, or whose data do not fill its shape
     "scoring_failed",  # a fault of ours
     "scoring_skipped",  # rows left over when the time before the answer was spent, while too many waited
-    "rows_not_recorded",  # with them the record would be longer than Kafka takes
+    "rows_not_recorded",  # with them the record would be longer than capture.maxRecordBytes
     "answer_too_large",  # the answer is longer than what is read for the record
     "answer_cut_short",  # the predictor or the client ended it before it was whole
     "answer_encoded",  # the answer's body is compressed
@@ -38,6 +38,7 @@ ISSUES: Final = (
     "response_not_seen",  # the collector saw the request's event alone: an error, a slow answer, or a lost event
     "not_sent_to_predictor",  # a wrapped transformer answered or refused by itself
     "further_calls_not_scored",  # of a wrapped transformer that asked the predictor more than once
+    "bad_version",  # the answer's model_version is over-long or not printable: the monitor's stands for it
     "no_predictions",  # the answer has neither "predictions" nor "outputs"
 )
 """Every kind of issue counted here, beside features.ISSUES, for metric labels."""

@@ -37,7 +37,10 @@ class Underway:
 
 
 class Predictions:
-    """host: the Host header for the predictor. wrapped: a user's own transformer, between us and the predictor."""
+    """
+    host: the Host header for the predictor. wrapped: a user's own transformer, between us and the predictor. asked:
+    names of further headers that have to be noted, in lower case.
+    """
 
     def __init__(
         self, monitoring: Monitoring, upstream: Upstream, bodies: Bodies, *, host: bytes, wrapped: Wrapped | None
@@ -46,6 +49,7 @@ class Predictions:
         self._host, self._wrapped = host, wrapped
         self._recorder, self._scorer = monitoring.recorder, monitoring.scorer
         self.writes = upstream.writes
+        self.asked = monitoring.recorder.captured.noted
 
     @property
     def may_be_short(self) -> bool:
@@ -101,7 +105,7 @@ class Predictions:
         self.ended(underway)
 
     async def serve(self, protocol: str, scope: Scope, receive: Receive, send: Send) -> None:
-        noted = noted_headers(scope["headers"])
+        noted = noted_headers(scope["headers"], self.asked)
         try:
             body, room = await self._bodies.read(noted, receive)
         except Unread as unread:

@@ -7,22 +7,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from tidegauge.features import FeatureSchema
-from tidegauge.records import encode_heartbeat, encode_record
+from tidegauge.records import encode_heartbeat
 from transformer.capture import Boundary, Clock, Ledger
-from transformer.enrich import Identity, enrich, heartbeat, without_rows
+from transformer.captured import Captured
+from transformer.enrich import Identity, encode_within, enrich, heartbeat
 from transformer.metrics import Metrics
 from transformer.served import ServedRequest
 from transformer.wire import request_id
 
 POLL_S: Final = 0.02
 """How often delivery reports are taken up; a call with nothing to do costs a microsecond."""
-
-RECORD_BYTES: Final = 3_990_000
-"""A longer record goes without its rows. A little less than publisher.MESSAGE_BYTES, where the key counts too."""
 
 _log = logging.getLogger("transformer.recorder")
 
@@ -43,13 +41,13 @@ class Recorder:
         self,
         *,
         identity: Identity,
-        schema: FeatureSchema,
+        captured: Captured,
         clock: Clock,
         ledger: Ledger,
         destination: Destination,
         metrics: Metrics,
     ) -> None:
-        self._identity, self._schema = identity, schema
+        self._identity, self.captured = identity, captured
         self._clock, self._ledger = clock, ledger
         self._destination, self._metrics = destination, metrics
         self._loop = asyncio.get_running_loop()
@@ -65,7 +63,7 @@ class Recorder:
         started = time.perf_counter()
         time_ms = self._clock.now_ms()
         traceparent = noted.get(b"traceparent")
-        return ServedRequest(
+        request = ServedRequest(
             id=request_id(noted),
             seq=self._ledger.arrive(time_ms),
             time_ms=time_ms,
@@ -76,6 +74,8 @@ class Recorder:
             binary=noted.get(b"inference-header-content-length"),
             traceparent=traceparent.decode("latin-1") if traceparent else None,
         )
+        self.captured.note(request, noted)
+        return request
 
     def answered(self, request: ServedRequest) -> None:
         """To be called when the answer has been sent: the record is made in a later turn of the loop."""
@@ -110,7 +110,11 @@ class Recorder:
             self._destination.give_up()
         account = self._ledger.account()
         _log.info(
-            "stopped served=%d acknowledged=%d dropped=%s", account.served, account.acknowledged, dict(account.dropped)
+            "stopped served=%d acknowledged=%d dropped=%s sampled_out=%d",
+            account.served,
+            account.acknowledged,
+            dict(account.dropped),
+            account.sampled_out,
         )
 
     def _tick(self) -> None:
@@ -126,16 +130,19 @@ class Recorder:
 
     def _record(self, request: ServedRequest) -> None:
         try:
-            record = enrich(request, self._identity, self._schema)
-            data = encode_record(record)
-            if len(data) > RECORD_BYTES:
-                record = without_rows(record)
-                data = encode_record(record)
+            weight = self.captured.weight(request)
+            if not weight:
+                self._leave_out(request)
+                return
+            record = enrich(request, self._identity, self.captured, weight=weight)
+            record, data = encode_within(record, self.captured.record_bytes)
         except TypeError:
             self.abandoned(request, "not_encodable")
             return
-        except Exception:  # noqa: BLE001
-            _log.exception("record_failed id=%s", request.id)
+        except Exception as error:  # noqa: BLE001
+            # The error's own text may quote a value.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            _log.error("record_failed id=%s error=%s at=\n%s", request.id, type(error).__name__, where)
             self.abandoned(request, "internal_error")
             return
         self._destination.publish(request.id, data)
@@ -144,6 +151,12 @@ class Recorder:
         self._metrics.count_served(request)
         if record.issues:
             self._metrics.count_issues(record.issues)
+
+    def _leave_out(self, request: ServedRequest) -> None:
+        self._ledger.leave_out()
+        self._metrics.count_served(request)
+        if request.issues:
+            self._metrics.count_issues(request.issues)
 
     def _publish_heartbeats(self) -> None:
         for boundary in self._ledger.take_due():

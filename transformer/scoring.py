@@ -8,7 +8,9 @@ Whatever goes wrong here ends as an issue of the request it belongs to.
 from __future__ import annotations
 
 import logging
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -244,7 +246,10 @@ class BatchScorer:
     def _failed(self, request: ServedRequest) -> None:
         request.scored = request.remainder = None
         request.issues["scoring_failed"] = 1
-        _log.debug("scoring_failed id=%s", request.id, exc_info=True)
+        error = sys.exception()
+        # The error's own text may quote a value.
+        where = "".join(traceback.format_tb(error.__traceback__)) if error else ""
+        _log.debug("scoring_failed id=%s error=%s at=\n%s", request.id, type(error).__name__, where)
 
 
 def _length(request: ServedRequest) -> int:

@@ -89,6 +89,13 @@ class ServedRequest:
     read_as: str | None = None
     """The protocol of the body, where it is not the request's own but what a wrapped transformer made of it."""
 
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Those that the monitor lists."""
+    raw: bytes | None = None
+    """The client's body, as much of it as the record may have; None where the monitor does not ask for it."""
+    raw_bytes: int = 0
+    """Length of the whole."""
+
     rows: int = 0
     """How many there are, as far as they could be read."""
     scored: Scored | None = None

@@ -73,9 +73,10 @@ _ID_CHARACTERS: Final = 256
 _UUIDS_AT_ONCE: Final = 256
 
 
-def noted_headers(headers: Headers) -> dict[bytes, bytes]:
-    """Those of a request's headers that mean something to us. headers: names in lower case."""
-    return {name: value for name, value in headers if name in _NOTED}
+def noted_headers(headers: Headers, asked: frozenset[bytes] = frozenset()) -> dict[bytes, bytes]:
+    """Those of a request's headers that mean something to us or are asked for. headers: names in lower case."""
+    wanted = _NOTED | asked if asked else _NOTED
+    return {name: value for name, value in headers if name in wanted}
 
 
 def request_head(
@@ -176,11 +177,23 @@ _random_ids = _uuids()
 
 
 def request_id(noted: Mapping[bytes, bytes]) -> str:
-    """x-request-id, else the trace id of traceparent, else ce-id, else a new UUID; over-long ones do not count."""
-    named = noted.get(b"x-request-id") or _trace_id(noted.get(b"traceparent")) or noted.get(b"ce-id")
-    if named and len(named) <= _ID_CHARACTERS:
-        return named.decode("latin-1")
-    return next(_random_ids)
+    """
+    x-request-id, else the trace id of traceparent, else ce-id, else a new UUID; over-long ones, and those that cannot
+    be printed, do not count.
+    """
+    return (
+        _usable(noted.get(b"x-request-id"))
+        or _usable(_trace_id(noted.get(b"traceparent")))
+        or _usable(noted.get(b"ce-id"))
+        or next(_random_ids)
+    )
+
+
+def _usable(named: bytes | None) -> str | None:
+    if not named or len(named) > _ID_CHARACTERS:
+        return None
+    text = named.decode("latin-1")
+    return text if text.isprintable() else None
 
 
 def _trace_id(traceparent: bytes | None) -> bytes | None:

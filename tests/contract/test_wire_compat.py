@@ -13,6 +13,7 @@ from tests.support.examples import make_record, monitor_document
 from tests.support.schemas import DATA, validate
 from tidegauge.alerts_spec import AlertPolicy
 from tidegauge.baseline import BaselineProfile
+from tidegauge.capture_spec import Capture, KeyRef, Redaction
 from tidegauge.drift_spec import Drift, FalseAlarmBudget, OwnTests
 from tidegauge.errors import InvalidBaseline, InvalidSummary
 from tidegauge.features import FeatureSchema, FeatureSpec, coerce_rows
@@ -95,7 +96,7 @@ def test_record_v1() -> None:
         headers={"x-tenant": "blue"},
         labels={"stage": "canary"},
     )
-    added_since = {"rejected": False}
+    added_since = {"rejected": False, "raw": None}
     assert json.loads(encode_record(record)) == json.loads(data) | added_since
 
 
@@ -366,6 +367,19 @@ def test_full_monitor_v1alpha1() -> None:
         suspend=True,
         transformer=TransformerSpec(workers=2),
         aggregator=AggregatorSpec("postgresql+psycopg://tidegauge@db/tidegauge"),
+        capture=Capture(
+            sample_rate=0.25,
+            headers=("x-tenant",),
+            labels={"stage": "canary"},
+            redact={
+                "ssn": Redaction("drop"),
+                "income": Redaction("bucket"),
+                "city": Redaction("hash", KeyRef(env="CITY_KEY")),
+                "street": Redaction("hash", KeyRef(file="/run/keys/street")),
+            },
+            max_record_bytes=900_000,
+            max_body_bytes=4096,
+        ),
         outliers=Outliers(("mahalanobis", "plant.detectors:Spread"), 0.01, "reject", 2.5),
         windows=Windows(60_000, 15_000, 2_500, 500, lateness_ms=1_800_000, provisional_ms=2_000),
         drift=Drift(

@@ -266,10 +266,20 @@ def serve_monitor(
     shared_broker: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[..., Program]]:
-    """(profile, topic, outliers section) -> a running transformer of the model "sums" before the constant predictor."""
+    """
+    (profile, topic, capture section, arguments, outliers section) -> a running transformer of the model "sums" before
+    the constant predictor.
+    """
     running: list[Program] = []
 
-    def start(profile: BaselineProfile, topic: str, **outliers: Any) -> Program:
+    def start(
+        profile: BaselineProfile,
+        topic: str,
+        *,
+        capture: dict[str, Any] | None = None,
+        more: tuple[str, ...] = (),
+        **outliers: Any,
+    ) -> Program:
         directory = tmp_path_factory.mktemp("monitor")
         (directory / "baseline.json").write_bytes(profile.dump())
         document = {
@@ -279,14 +289,18 @@ def serve_monitor(
             "spec": {
                 "model": {"name": "sums"},
                 "baseline": {"file": "baseline.json"},
-                "kafka": {"bootstrapServers": shared_broker, "topics": {"inference": {"name": topic}}},
+                "kafka": {
+                    "bootstrapServers": shared_broker,
+                    "topics": {"inference": {"name": topic}, "outliers": {"name": f"{topic}-outliers"}},
+                },
+                "capture": capture or {},
                 "outliers": outliers,
             },
         }
         monitor = directory / "monitor.yaml"
         monitor.write_text(yaml.safe_dump(document))
         host = f"127.0.0.1:{threaded_stub(constant_predictor).port}"
-        arguments = ("--monitor", str(monitor), "--predictor_host", host)
+        arguments = ("--monitor", str(monitor), "--predictor_host", host, *more)
         running.append(start_program("transformer", *arguments, ready="transformer serving"))
         return running[-1]
 

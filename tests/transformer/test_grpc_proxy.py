@@ -14,9 +14,11 @@ import pytest
 from grpc import aio
 
 from tidegauge.baseline import BaselineProfile
+from tidegauge.capture_spec import Capture
 from tidegauge.records import Heartbeat, InferenceRecord, decode
 from tidegauge.scoring.scorer import Scorer
 from transformer.capture import EventClock, Ledger
+from transformer.captured import rules
 from transformer.enrich import Identity
 from transformer.grpc_proxy import MODEL_INFER, GrpcServer, serve_grpc
 from transformer.metrics import Metrics
@@ -140,7 +142,12 @@ def monitored(profile: BaselineProfile, policy: str) -> tuple[Monitoring, Kept, 
     kept, ledger = Kept(), Ledger(EventClock().now_ms())
     metrics = Metrics(ledger.account, lambda: 0)
     recorder = Recorder(
-        identity=IDENTITY, schema=profile.schema, clock=EventClock(), ledger=ledger, destination=kept, metrics=metrics
+        identity=IDENTITY,
+        captured=rules(Capture(), profile),
+        clock=EventClock(),
+        ledger=ledger,
+        destination=kept,
+        metrics=metrics,
     )
     scorer = BatchScorer(Scorer(profile), profile.schema, asyncio.get_running_loop().call_soon, budget_s=60.0)
     return Monitoring(recorder, scorer, metrics, b"b" * 12, policy), kept, ledger

@@ -11,13 +11,15 @@ import orjson
 import pytest
 
 from tidegauge.baseline import BaselineProfile
+from tidegauge.capture_spec import LARGEST_RECORD_BYTES, Capture
 from tidegauge.records import Heartbeat, InferenceRecord, decode
 from tidegauge.scoring.scorer import ScoredRow, ScoredRows, Scorer
 from transformer.capture import EventClock, Ledger
+from transformer.captured import Captured, rules
 from transformer.enrich import Identity
 from transformer.metrics import Metrics
 from transformer.publisher import MESSAGE_BYTES
-from transformer.recorder import RECORD_BYTES, Recorder
+from transformer.recorder import Recorder
 from transformer.scoring import BatchScorer
 from transformer.served import ServedRequest
 
@@ -63,13 +65,13 @@ class Kept:
 
 
 class Parts:
-    def __init__(self, profile: BaselineProfile, scorer: Any = None) -> None:
+    def __init__(self, profile: BaselineProfile, scorer: Any = None, captured: Captured | None = None) -> None:
         self.ledger = Ledger(EventClock().now_ms())
         self.kept = Kept(self.ledger)
         self.metrics = Metrics(self.ledger.account, lambda: 0)
         self.recorder = Recorder(
             identity=IDENTITY,
-            schema=profile.schema,
+            captured=captured or rules(Capture(), profile),
             clock=EventClock(),
             ledger=self.ledger,
             destination=self.kept,
@@ -182,7 +184,7 @@ def test_an_error_of_the_predictor_is_no_prediction_and_no_issue(records_of: Cal
     assert record.rows == 1
 
 
-def test_a_record_too_long_for_kafka_goes_without_its_rows_and_says_so(records_of: Callable[..., Kept]) -> None:
+def test_a_record_too_long_for_kafka_goes_with_fewer_rows_and_says_so(records_of: Callable[..., Kept]) -> None:
     rows = [*np.random.default_rng(1).normal(size=(20_000, 3)).tolist(), [50.0, 0.0, None]]
 
     def script(parts: Parts) -> None:
@@ -191,11 +193,14 @@ def test_a_record_too_long_for_kafka_goes_without_its_rows_and_says_so(records_o
 
     kept = records_of(script)
     long, short = kept.records
-    assert (long.rows, long.features, long.outlier, long.predictions) == (0, None, [], None)
-    assert long.issues == {"missing_value": 1, "rows_not_recorded": 20_001}
+    step = -(-20_001 // long.rows)
+    assert 1 < step <= 3
+    assert long.features == [*rows[:-1], [50.0, 0.0, None]][::step]
+    assert {len(long.outlier), len(long.top), *map(len, long.scores.values())} == {long.rows}
+    assert long.issues == {"missing_value": 1, "rows_not_recorded": 20_001 - long.rows}
     assert (short.rows, short.issues) == (100, {})
     assert kept.outliers[0].id == long.id, "it is on the topic of outliers all the same"
-    assert RECORD_BYTES + 1000 < MESSAGE_BYTES
+    assert LARGEST_RECORD_BYTES + 1000 < MESSAGE_BYTES
 
 
 class FailsOnNegatives:
