@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import sys
 import threading
 import time
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pyspark.errors import StreamingQueryException
@@ -16,12 +16,13 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from aggregator.checkpoint import Checkpoint
+from aggregator.deliveries import Deliveries
 from aggregator.errors import StartError
-from aggregator.job import Sinks, start
+from aggregator.job import start
 from aggregator.reload import MonitorFiles
 from aggregator.session import kafka_connector, spark_session
 from aggregator.settings import Settings, parse_settings
-from aggregator.sinks import kafka
+from aggregator.sinks.prometheus import Metrics, serve
 from aggregator.sinks.sql import SqlStore
 from aggregator.source import kafka_source
 from aggregator.watching import QueryWatch
@@ -63,54 +64,67 @@ def _listen_for_signals(stopping: threading.Event) -> None:
         signal.signal(number, lambda _number, _frame: stopping.set())
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What stays while the query is ended and started again."""
+
+    spark: SparkSession
+    store: SqlStore
+    metrics: Metrics
+    files: MonitorFiles
+    stopping: threading.Event
+
+
 def _run(spark: SparkSession, settings: Settings, store: SqlStore, stopping: threading.Event) -> int:
-    files = MonitorFiles(sys.argv[1:], settings)
     checkpoint = Checkpoint.open(settings.checkpoint)
+    metrics = Metrics(settings.checkpoint / "open-alerts.json")
+    parts = Parts(spark, store, metrics, MonitorFiles(sys.argv[1:], settings), stopping)
     following: Settings | None = settings
-    try:
-        while following is not None and not stopping.is_set():
-            checkpoint, catalogue = checkpoint.begin(following.catalogue)
-            following = _run_query(spark, replace(following, catalogue=catalogue), checkpoint, store, files, stopping)
-        log.info("stopped")
-    except StreamingQueryException as error:
-        log.error("query_failed %s", " ".join(str(error).split())[:LONGEST_ERROR])
-        return 1
-    finally:
-        store.close()
+    with contextlib.ExitStack() as stack:
+        stack.callback(store.close)
+        if settings.metrics_port is not None:
+            stack.callback(serve(metrics, settings.metrics_port))
+        try:
+            while following is not None and not stopping.is_set():
+                checkpoint, catalogue = checkpoint.begin(following.catalogue)
+                following = _run_query(parts, replace(following, catalogue=catalogue), checkpoint)
+            log.info("stopped")
+        except StreamingQueryException as error:
+            log.error("query_failed %s", " ".join(str(error).split())[:LONGEST_ERROR])
+            return 1
     return 0
 
 
-def _run_query(
-    spark: SparkSession,
-    settings: Settings,
-    checkpoint: Checkpoint,
-    store: SqlStore,
-    files: MonitorFiles,
-    stopping: threading.Event,
-) -> Settings | None:
+def _run_query(parts: Parts, settings: Settings, checkpoint: Checkpoint) -> Settings | None:
     """Until a stop is asked for: None, or the monitors have changed: the settings to go on with."""
     servers, topics = settings.bootstrap_servers, sorted(checkpoint.topics)
-    spark.sparkContext.setLogLevel("WARN")
+    parts.spark.sparkContext.setLogLevel("WARN")
     log.info("query_starting monitors=%s topics=%s", ",".join(settings.catalogue.monitors), ",".join(topics))
     ending = threading.Event()
-    query = start(
-        kafka_source(spark, bootstrap_servers=servers, topics=topics, maximum_records=settings.maximum_records),
-        settings.catalogue,
-        Sinks(publish=partial(kafka.write, bootstrap_servers=servers), store=store),
-        checkpoint=settings.checkpoint,
-        trigger={"processingTime": f"{settings.interval_ms} milliseconds"},
-        stopping=ending,
+    source = kafka_source(
+        parts.spark, bootstrap_servers=servers, topics=topics, maximum_records=settings.maximum_records
     )
-    following = _watch(query, files, stopping)
-    ending.set()
-    _stop(query, spark)
+    with Deliveries(settings, parts.store) as deliveries:
+        parts.metrics.follow(deliveries.couriers, deliveries.outboxes, settings.catalogue.monitors)
+        query = start(
+            source,
+            settings.catalogue,
+            deliveries.outboxes,
+            checkpoint=settings.checkpoint,
+            trigger={"processingTime": f"{settings.interval_ms} milliseconds"},
+            stopping=ending,
+            watcher=parts.metrics.output,
+        )
+        following = _watch(query, parts)
+        ending.set()
+        _stop(query, parts.spark)
     return following
 
 
-def _watch(query: StreamingQuery, files: MonitorFiles, stopping: threading.Event) -> Settings | None:
+def _watch(query: StreamingQuery, parts: Parts) -> Settings | None:
     """Returns when a stop was asked for or the monitors have changed. Raises what ended the query."""
-    announced, looked_s, progress = False, 0.0, QueryWatch()
-    while not stopping.wait(POLL_S):
+    announced, looked_s, progress = False, 0.0, QueryWatch(parts.metrics.progressed)
+    while not parts.stopping.wait(POLL_S):
         if not query.isActive:
             query.awaitTermination()  # raises the reason
         if not announced and _is_under_way(query):
@@ -119,7 +133,7 @@ def _watch(query: StreamingQuery, files: MonitorFiles, stopping: threading.Event
         if time.monotonic() - looked_s >= LOOK_S:
             progress.look(query)
             looked_s = time.monotonic()
-        if (following := files.changed()) is not None:
+        if (following := parts.files.changed()) is not None:
             log.info("monitors_changed")
             return following
     return None

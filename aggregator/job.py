@@ -1,4 +1,4 @@
-"""The query: source -> fold -> keyed windows -> sinks."""
+"""The query: source -> fold -> keyed windows -> outbox."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -20,8 +19,9 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from aggregator.catalogue import Catalogue
 from aggregator.errors import DeliveryStopped
-from aggregator.evaluate import ALERT, LATE, OUTPUT_COLUMNS, PROVISIONAL, REPORT, STATE, TALLY
+from aggregator.evaluate import ALERT, DEAD_LETTER, LATE, OUTPUT_COLUMNS, REPORT, STATE, TALLY, Output
 from aggregator.fold import FOLDED_COLUMNS, fold
+from aggregator.outbox import Outbox
 from aggregator.source import SOURCE_COLUMNS
 from aggregator.state import WindowProcessor
 
@@ -33,24 +33,16 @@ DEAD_LETTER_LOG_S: Final = 10.0
 STATE_LOG_S: Final = 30.0
 """The same for what the state holds, over all monitors that have told of it since."""
 
+ROOM_S: Final = 5.0
+"""From one look for room in the outbox to the next, with a line in the log."""
+
 LONGEST_REASON: Final = 500
 
 
-class ReportStore(Protocol):
-    """
-    Keeps encoded WindowReports, Alerts, and reports on windows under way; writing one again replaces it. Raises when it
-    cannot.
-    """
+class Watcher(Protocol):
+    """Looks at what goes out, for metrics: (kind, document). Must be quick, and must not raise."""
 
-    def write(self, reports: list[bytes], alerts: list[bytes], provisional: list[bytes]) -> None: ...
-
-
-@dataclass(frozen=True)
-class Sinks:
-    """publish: takes a DataFrame of evaluate.Output columns that have a topic, and sends them."""
-
-    publish: Callable[[DataFrame], None]
-    store: ReportStore
+    def __call__(self, kind: str, document: dict[str, Any]) -> None: ...
 
 
 def reports_of(source: DataFrame, catalogue: Catalogue) -> DataFrame:
@@ -67,11 +59,12 @@ def reports_of(source: DataFrame, catalogue: Catalogue) -> DataFrame:
 def start(
     source: DataFrame,
     catalogue: Catalogue,
-    sinks: Sinks,
+    outboxes: Sequence[Outbox],
     *,
     checkpoint: Path,
     trigger: dict[str, Any],
     stopping: threading.Event,
+    watcher: Watcher = lambda _kind, _document: None,
 ) -> StreamingQuery:
     """trigger: as DataStreamWriter.trigger takes it. stopping: once it is set, no micro-batch is begun any more."""
     return (
@@ -79,7 +72,7 @@ def start(
         .writeStream.queryName("tidegauge")
         .outputMode("append")
         .option("checkpointLocation", str(checkpoint))
-        .foreachBatch(Delivery(sinks, stopping))
+        .foreachBatch(Delivery(outboxes, stopping, watcher))
         .trigger(**trigger)
         .start()
     )
@@ -95,13 +88,13 @@ def _clock_ms() -> int:
 
 class Delivery:
     """
-    One micro-batch to all sinks. A sink that fails stops the query; after a restart the micro-batch is delivered again,
-    to every sink. Once `stopping` is set no further micro-batch begins, so that a stop never cuts one off.
+    One micro-batch to disk, from where each sink takes it at its own pace. What is cut off before that is done again
+    after a restart. Where there is no room, or the disk is full, the stream waits. Once `stopping` is set no further
+    micro-batch begins, so that a stop never cuts one off.
     """
 
-    def __init__(self, sinks: Sinks, stopping: threading.Event) -> None:
-        self._sinks = sinks
-        self._stopping = stopping
+    def __init__(self, outboxes: Sequence[Outbox], stopping: threading.Event, watcher: Watcher) -> None:
+        self._outboxes, self._stopping, self._watcher = outboxes, stopping, watcher
         self._dead: Counter[str] = Counter()
         self._told_s = -math.inf
         self._states: dict[str, dict[str, Any]] = {}
@@ -110,9 +103,11 @@ class Delivery:
     def __call__(self, outputs: DataFrame, _batch_id: int) -> None:
         if self._stopping.is_set():
             raise DeliveryStopped("asked to stop")
-        outputs.persist()  # computed once: the state behind it must not be stepped once per sink
+        outputs.persist()  # computed once: the state behind it must not be stepped twice
         try:
             self._deliver(outputs)
+        except DeliveryStopped:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the micro-batch is not delivered
             reason = " ".join(str(error).split())[:LONGEST_REASON]
             raise DeliveryStopped(f"{type(error).__name__}: {reason}") from None
@@ -120,19 +115,39 @@ class Delivery:
             outputs.unpersist()
 
     def _deliver(self, outputs: DataFrame) -> None:
-        # Dead letters may be many and go by Spark alone; each micro-batch that has some has a tally of them, too.
-        told = outputs.kind.isin(REPORT, ALERT, LATE, TALLY, PROVISIONAL, STATE)
-        rows = outputs.where(told).select("kind", "value").collect()
-        if not {PROVISIONAL, STATE}.issuperset(row.kind for row in rows):
-            self._sinks.publish(outputs.where(outputs.topic.isNotNull()))
+        # Dead letters may be many and come one by one; each micro-batch that has some has a tally of them, too.
+        rows = list(map(_output, outputs.where(outputs.kind != DEAD_LETTER).collect()))
+        has_letters = any(row.kind == TALLY for row in rows)
+        letters = outputs.where(outputs.kind == DEAD_LETTER) if has_letters else None
         if rows:
-            self._sinks.store.write(
-                *([bytes(row.value) for row in rows if row.kind == kind] for kind in (REPORT, ALERT, PROVISIONAL))
-            )
+            self._append(rows, letters)
         for row in rows:
-            self._log(row.kind, orjson.loads(bytes(row.value)))
+            document = orjson.loads(row.value)
+            self._log(row.kind, document)
+            self._watcher(row.kind, document)
         self._log_dead_letters()
         self._log_states()
+
+    def _append(self, rows: Sequence[Output], letters: DataFrame | None) -> None:
+        for outbox in self._outboxes:
+            self._wait(lambda outbox=outbox: outbox.wait_for_room(within_s=ROOM_S), "outbox_full the sinks are behind")  # type: ignore[misc]
+        while not self._stopping.is_set():
+            try:
+                for outbox in self._outboxes:
+                    outbox.append(rows)
+                    if letters is not None and DEAD_LETTER in outbox.kinds:
+                        outbox.append(map(_output, letters.toLocalIterator()))
+                return
+            except OSError as error:
+                log.error("outbox_unwritable %s; trying again", error.strerror)
+                self._stopping.wait(ROOM_S)
+        raise DeliveryStopped("asked to stop")
+
+    def _wait(self, condition: Callable[[], bool], what: str) -> None:
+        while not condition():
+            log.warning("%s: the stream waits", what)
+            if self._stopping.is_set():
+                raise DeliveryStopped("asked to stop")
 
     def _log(self, kind: str, document: dict[str, Any]) -> None:
         if kind == TALLY:
@@ -172,6 +187,10 @@ class Delivery:
 
 
 _ADDED_UP: Final = ("open_windows", "kept_windows", "state_bytes", "late_records")
+
+
+def _output(row: Any) -> Output:
+    return Output(row.kind, row.topic, row.key, bytes(row.value))
 
 
 def _log_report(document: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 
 from aggregator.catalogue import Catalogue
 from aggregator.errors import StartError
+from aggregator.sinks.webhook import Endpoint, endpoints_of
 from tidegauge.baseline import BaselineProfile
 from tidegauge.errors import BaselineMismatch, InvalidBaseline, InvalidExtension, InvalidMonitor
 from tidegauge.monitor import ModelMonitor, parse_monitor
@@ -20,6 +22,7 @@ from tidegauge.statistics import check_bins
 
 MAXIMUM_INTERVAL_MS: Final = 60_000
 MAXIMUM_RECORDS: Final = 100_000_000
+MAXIMUM_BYTES: Final = 1 << 50
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,11 @@ class Settings:
     Of one micro-batch: bounds its memory and how long a stop waits for it. 200,000 records of 600 B are 120 MB and some
     3 s of two cores; a backlog is worked off in as many micro-batches as it takes.
     """
+    maximum_outbox_bytes: int = 1 << 30
+    """Of what sinks have not taken yet; beyond it the stream waits."""
+    metrics_port: int | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+    """The monitors' webhooks, with the secrets that the environment has for them."""
     log_level: str = "info"
     """debug: also each micro-batch with its phases."""
     files: tuple[Path, ...] = ()
@@ -71,8 +79,11 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         store=options.store or _shared("spec.aggregator.store", [m.aggregator.store for m in monitors], "--store"),
         master=options.master,
         jars_dir=options.jars_dir,
-        interval_ms=_interval_ms(options.interval_ms),
-        maximum_records=_maximum_records(options.maximum_records),
+        interval_ms=_whole(options.interval_ms, "--interval-ms", 0, MAXIMUM_INTERVAL_MS),
+        maximum_records=_whole(options.maximum_records, "--maximum-records", 1, MAXIMUM_RECORDS),
+        maximum_outbox_bytes=_whole(options.maximum_outbox_bytes, "--maximum-outbox-bytes", 1 << 20, MAXIMUM_BYTES),
+        metrics_port=options.metrics_port,
+        endpoints=tuple(endpoint for monitor in monitors for endpoint in endpoints_of(monitor, os.environ)),
         log_level=options.log_level,
         files=(
             *options.monitor,
@@ -110,6 +121,12 @@ def _parser() -> argparse.ArgumentParser:
         default=str(Settings.maximum_records),
         help="most records of one micro-batch; default: %(default)s",
     )
+    parser.add_argument(
+        "--maximum-outbox-bytes",
+        default=str(Settings.maximum_outbox_bytes),
+        help="most bytes on disk that wait for sinks, then the stream waits; default: %(default)s",
+    )
+    parser.add_argument("--metrics-port", type=int, help="serve /metrics for Prometheus on this port; default: nowhere")
     parser.add_argument("--log-level", choices=("info", "debug"), default=Settings.log_level)
     return parser
 
@@ -168,15 +185,9 @@ def _read(path: Path, what: str) -> bytes:
         raise StartError(f"{what} {path}: {error.strerror}") from error
 
 
-def _interval_ms(text: str) -> int:
-    if not text.isdecimal() or int(text) > MAXIMUM_INTERVAL_MS:
-        raise StartError(f"--interval-ms: expected a whole number from 0 to {MAXIMUM_INTERVAL_MS}, got {text!r}")
-    return int(text)
-
-
-def _maximum_records(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MAXIMUM_RECORDS:
-        raise StartError(f"--maximum-records: expected a whole number from 1 to {MAXIMUM_RECORDS}, got {text!r}")
+def _whole(text: str, option: str, least: int, most: int) -> int:
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise StartError(f"{option}: expected a whole number from {least} to {most}, got {text!r}")
     return int(text)
 
 

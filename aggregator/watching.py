@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from pyspark.sql.streaming.query import StreamingQuery
@@ -22,7 +22,9 @@ SLOW_MS: Final = 10_000
 class QueryWatch:
     """Reads the query's last micro-batch as often as it is asked to; tells of each one once."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[Mapping[str, float]], None] = lambda _progress: None) -> None:
+        """told: hears of each micro-batch: batch_s, records, behind_records."""
+        self._hears = told
         self._batch = -1
         self._told_s = -math.inf
         self._rows = 0
@@ -45,13 +47,14 @@ class QueryWatch:
             took_ms,
             " ".join(f"{name}_ms={ms}" for name, ms in sorted(phases.items())),
         )
-        self._tell(progress)
+        behind = sum(_number(source.metrics or {}, "avgOffsetsBehindLatest") for source in progress.sources)
+        self._hears({"batch_s": took_ms / 1000, "records": progress.numInputRows, "behind_records": behind})
+        self._tell(progress, behind)
 
-    def _tell(self, progress: Any) -> None:
+    def _tell(self, progress: Any, behind: float) -> None:
         now_s = time.monotonic()
         if now_s - self._told_s < TOLD_S:
             return
-        behind = sum(_number(source.metrics or {}, "avgOffsetsBehindLatest") for source in progress.sources)
         memory = sum(operator.memoryUsedBytes for operator in progress.stateOperators)
         since_s = now_s - self._told_s
         log.info(

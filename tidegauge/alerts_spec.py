@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tidegauge.sections import Section
+from tidegauge.webhooks_spec import Webhook, parse_webhooks
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,11 @@ class AlertPolicy:
     """What fires again so soon after it was resolved is the same incident."""
     minimum_completeness: float = 0.95
     """An alert says so when a window behind it saw a smaller share of the traffic, or an unknown one."""
+    webhooks: tuple[Webhook, ...] = ()
 
 
 def parse_alerts(section: Section) -> AlertPolicy:
-    section.only("consecutiveWindows", "resolveAfter", "blindAfter", "reopenWithin", "minimumCompleteness")
+    section.only("consecutiveWindows", "resolveAfter", "blindAfter", "reopenWithin", "minimumCompleteness", "webhooks")
     default = AlertPolicy()
     return AlertPolicy(
         consecutive_windows=section.integer("consecutiveWindows", default.consecutive_windows, low=1),
@@ -34,4 +36,5 @@ def parse_alerts(section: Section) -> AlertPolicy:
         minimum_completeness=section.number(
             "minimumCompleteness", default.minimum_completeness, above=-1e-300, below=1.0 + 1e-9
         ),
+        webhooks=parse_webhooks(section.sections("webhooks")),
     )

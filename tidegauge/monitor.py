@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
+from tidegauge.aggregator_spec import AggregatorSpec, parse_aggregator
 from tidegauge.alerts_spec import AlertPolicy, parse_alerts
 from tidegauge.capture_spec import Capture, parse_capture
 from tidegauge.drift_spec import Drift, parse_drift
@@ -80,12 +81,6 @@ class TransformerSpec:
 
 
 @dataclass(frozen=True)
-class AggregatorSpec:
-    store: str = "sqlite:///tidegauge.db"
-    """SQLAlchemy URL; a relative SQLite path is relative to the working directory."""
-
-
-@dataclass(frozen=True)
 class Outliers:
     detectors: tuple[str, ...] = DEFAULT_DETECTORS
     false_alarm_rate: float = 0.001
@@ -150,7 +145,7 @@ def parse_monitor(document: object) -> ModelMonitor:
         kafka=_kafka(spec.section("kafka")),
         suspend=spec.boolean("suspend", False),
         transformer=_transformer(spec.section("transformer", {})),
-        aggregator=_aggregator(spec.section("aggregator", {})),
+        aggregator=parse_aggregator(spec.section("aggregator", {})),
         capture=parse_capture(spec.section("capture", {})),
         outliers=_outliers(spec.section("outliers", {})),
         windows=_windows(spec.section("windows", {})),
@@ -234,11 +229,6 @@ def _topic(section: Section, default: Topic) -> Topic:
 def _transformer(section: Section) -> TransformerSpec:
     section.only("workers")
     return TransformerSpec(section.integer("workers", 1, low=1))
-
-
-def _aggregator(section: Section) -> AggregatorSpec:
-    section.only("store")
-    return AggregatorSpec(section.text("store", AggregatorSpec().store))
 
 
 def _outliers(section: Section) -> Outliers:

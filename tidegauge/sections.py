@@ -60,6 +60,13 @@ class Section:
     def section(self, key: str, default: object = None) -> Section:
         return Section(self.at(key), self.get(key, default))
 
+    def sections(self, key: str) -> list[Section]:
+        """Of a list of mappings; empty where there is none."""
+        value = self.get(key, [])
+        if not isinstance(value, list):
+            raise InvalidMonitor(self.at(key), "a list", value)
+        return [Section(f"{self.at(key)}[{position}]", item) for position, item in enumerate(value)]
+
     def mapping(self, key: str) -> Mapping[Any, Any]:
         """Of names that are the user's own, to any values; empty where there is none."""
         return self.section(key, {})._value

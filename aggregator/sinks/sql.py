@@ -1,8 +1,11 @@
-"""Reports in a SQL store, one row a report and one a feature; SQLite and PostgreSQL."""
+"""Reports and alerts in a SQL store, one row a report and one a feature; SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import orjson
@@ -11,108 +14,68 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
+from aggregator.courier import Refused, SinkFailed
 from aggregator.errors import StartError
+from aggregator.evaluate import ALERT, PROVISIONAL, REPORT, Output
+from aggregator.sinks import tables
+from aggregator.sinks.rows import feature_rows, report_row
 
-METADATA: Final = sa.MetaData()
+log = logging.getLogger("aggregator")
 
+EXPIRED_AT_ONCE: Final = 500
+"""Reports in one step of the retention: a second of PostgreSQL's time at most, and then others may write."""
 
-def _key_columns() -> list[sa.Column[Any]]:
-    """The report's key: two reports with the same are the same."""
-    return [
-        sa.Column("monitor", sa.String(253), primary_key=True),
-        sa.Column("version", sa.String(200), primary_key=True),
-        sa.Column("baseline", sa.String(64), primary_key=True),
-        sa.Column("window_start_ms", sa.BigInteger, primary_key=True),
-        sa.Column("window_duration_ms", sa.BigInteger, primary_key=True),
-        sa.Column("revision", sa.Integer, primary_key=True),
-    ]
-
-
-REPORTS: Final = sa.Table(
-    "reports",
-    METADATA,
-    *_key_columns(),
-    sa.Column("window_end_ms", sa.BigInteger, nullable=False, index=True),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("drifted", sa.Boolean, nullable=False),
-    sa.Column("worst_feature", sa.Text),
-    sa.Column("requests", sa.BigInteger, nullable=False),
-    sa.Column("rows", sa.BigInteger, nullable=False),
-    sa.Column("flagged", sa.BigInteger, nullable=False),
-    sa.Column("seen", sa.BigInteger, nullable=False),
-    sa.Column("served", sa.BigInteger),
-    sa.Column("share", sa.Float),
-    sa.Column("document", sa.Text, nullable=False),
-)
-
-FEATURES: Final = sa.Table(
-    "report_features",
-    METADATA,
-    *_key_columns(),
-    sa.Column("feature", sa.Text, primary_key=True),
-    sa.Column("drifted", sa.Boolean, nullable=False),
-    sa.Column("statistics", sa.Text, nullable=False),
-    sa.Column("tests", sa.Text, nullable=False),
-)
-
-ALERTS: Final = sa.Table(
-    "alerts",
-    METADATA,
-    sa.Column("id", sa.String(600), primary_key=True),
-    sa.Column("monitor", sa.String(253), nullable=False, index=True),
-    sa.Column("version", sa.String(200), nullable=False),
-    sa.Column("baseline", sa.String(64), nullable=False),
-    sa.Column("about", sa.String(16), nullable=False),
-    sa.Column("status", sa.String(16), nullable=False),
-    sa.Column("severity", sa.String(16), nullable=False),
-    sa.Column("start_ms", sa.BigInteger, nullable=False),
-    sa.Column("last_ms", sa.BigInteger, nullable=False, index=True),
-    sa.Column("document", sa.Text, nullable=False),
-)
-
-PROVISIONAL: Final = sa.Table(
-    "provisional",
-    METADATA,
-    sa.Column("monitor", sa.String(253), primary_key=True),
-    sa.Column("version", sa.String(200), primary_key=True),
-    sa.Column("window_start_ms", sa.BigInteger, nullable=False),
-    sa.Column("window_end_ms", sa.BigInteger, nullable=False),
-    sa.Column("requests", sa.BigInteger, nullable=False),
-    sa.Column("drifted", sa.Boolean, nullable=False),
-    sa.Column("document", sa.Text, nullable=False),
-)
-"""What is known of the window under way, the latest only: for live views."""
+EXPIRY_S: Final = 60.0
+"""From one look for old rows to the next, once there were none left."""
 
 _INSERT: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
+_SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "sqlite": {},
+    # A connection that is gone is noticed before it is used; none waits for ever.
+    "postgresql": {
+        "pool_pre_ping": True,
+        "connect_args": {"connect_timeout": 10, "options": "-c statement_timeout=60000 -c lock_timeout=30000"},
+    },
+}
+
 
 class SqlStore:
-    """Writes whole micro-batches: all of one or, when it raises, nothing."""
+    """Writes whole entries of the outbox: all of one or, when it raises, nothing."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._has_tables = False
 
     @classmethod
     def open(cls, url: str) -> SqlStore:
-        """Creates the tables where they are missing. Raises StartError when the store cannot be used."""
+        """
+        Creates the tables where they are missing. Raises StartError when the store cannot be used; a server that does
+        not answer may do so later, and is no reason not to start.
+        """
         try:
             parsed = sa.make_url(url)
             shown = parsed.render_as_string(hide_password=True)
         except sa.exc.ArgumentError:
             raise StartError(f'store: expected a URL such as "sqlite:///tidegauge.db", got {url!r}') from None
-        if parsed.get_backend_name() not in _INSERT:
-            raise StartError(f"store {shown}: expected sqlite or postgresql, got {parsed.get_backend_name()}")
+        backend = parsed.get_backend_name()
+        if backend not in _INSERT:
+            raise StartError(f"store {shown}: expected sqlite or postgresql, got {backend}")
         try:
-            engine = sa.create_engine(parsed)
-            if parsed.get_backend_name() == "sqlite":
+            engine = sa.create_engine(parsed, **_SETTINGS[backend])
+            if backend == "sqlite":
                 sa.event.listen(engine, "connect", _let_readers_in)
-            METADATA.create_all(engine)
+            store = cls(engine)
+            store._make_tables()
         except ModuleNotFoundError as error:
             raise StartError(f"store {shown}: needs the Python package {error.name}; install it") from error
+        except sa.exc.OperationalError as error:
+            if backend == "sqlite":
+                raise StartError(f"store {shown}: cannot be opened: {_reason(error)}") from error
+            log.warning("store_unreachable %s: %s", shown, _reason(error))
         except sa.exc.SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-            raise StartError(f"store {shown}: cannot be opened: {reason}") from error
-        return cls(engine)
+            raise StartError(f"store {shown}: cannot be opened: {_reason(error)}") from error
+        return store
 
     def write(self, reports: Iterable[bytes], alerts: Iterable[bytes] = (), provisional: Iterable[bytes] = ()) -> None:
         """
@@ -124,18 +87,115 @@ class SqlStore:
         live = {(report["monitor"], report["version"]): report for report in map(orjson.loads, provisional)}
         if not documents and not incidents and not live:
             return
+        self._make_tables()
         with self._engine.begin() as connection:
-            self._upsert(connection, REPORTS, [_report_row(document) for document in documents])
-            self._upsert(connection, FEATURES, [row for document in documents for row in _feature_rows(document)])
-            self._upsert(connection, ALERTS, [_alert_row(alert) for alert in incidents.values()])
-            self._upsert(connection, PROVISIONAL, [_provisional_row(report) for report in live.values()])
+            self._upsert(connection, tables.REPORTS, [report_row(document) for document in documents])
+            self._upsert(connection, tables.FEATURES, [row for document in documents for row in feature_rows(document)])
+            self._upsert(connection, tables.ALERTS, [_alert_row(alert) for alert in incidents.values()])
+            self._upsert(connection, tables.PROVISIONAL, [_provisional_row(report) for report in live.values()])
+
+    def expire(self, monitor: str, before_ms: int) -> bool:
+        """
+        Deletes up to EXPIRED_AT_ONCE of the monitor's oldest reports on windows that ended before then, with their
+        features, or when there are none, its alerts of that age that are resolved. Whether more may be left.
+        """
+        self._make_tables()
+        reports = tables.REPORTS
+        key = [reports.c[column.name] for column in tables.key_columns()]
+        old = (
+            sa.select(*key)
+            .where(reports.c.monitor == monitor, reports.c.window_end_ms < before_ms)
+            .order_by(reports.c.window_end_ms, *key)
+            .limit(EXPIRED_AT_ONCE)
+        )
+        with self._engine.begin() as connection:
+            chosen = [dict(row._mapping) for row in connection.execute(old)]
+            if chosen:
+                for table in (tables.FEATURES, reports):
+                    connection.execute(
+                        _delete_by_key(table), [{f"k_{name}": value for name, value in row.items()} for row in chosen]
+                    )
+                return True
+            alerts = tables.ALERTS
+            connection.execute(
+                sa.delete(alerts).where(
+                    alerts.c.monitor == monitor, alerts.c.last_ms < before_ms, alerts.c.status == "resolved"
+                )
+            )
+        return False
 
     def close(self) -> None:
         self._engine.dispose()
 
+    def _make_tables(self) -> None:
+        if not self._has_tables:
+            tables.METADATA.create_all(self._engine)
+            self._has_tables = True
+
     def _upsert(self, connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         if rows:
             connection.execute(upsert(self._engine.dialect.name, table), list(rows))
+
+
+class SqlSink:
+    """retention_ms: by monitor, how long its reports are kept; monitors without one keep theirs for ever."""
+
+    name: Final = "sql"
+
+    def __init__(self, store: SqlStore, retention_ms: Mapping[str, int], clock_ms: Callable[[], int]) -> None:
+        self._store, self._retention_ms, self._clock_ms = store, retention_ms, clock_ms
+        self._looked_s: dict[str, float] = {}
+
+    def write(self, outputs: Sequence[Output]) -> None:
+        try:
+            self._write(outputs)
+        except _HOPELESS:
+            self._write_one_by_one(outputs)
+
+    def idle(self) -> None:
+        """One bounded step, and the next a second later: what comes to be written never waits long for it."""
+        for monitor, kept_ms in self._retention_ms.items():
+            if time.monotonic() - self._looked_s.get(monitor, float("-inf")) < EXPIRY_S:
+                continue
+            with _failures_told():
+                more = self._store.expire(monitor, self._clock_ms() - kept_ms)
+            if not more:
+                self._looked_s[monitor] = time.monotonic()
+            return
+
+    def close(self) -> None:
+        """The store is closed by who opened it."""
+
+    def _write(self, outputs: Sequence[Output]) -> None:
+        values = ([output.value for output in outputs if output.kind == kind] for kind in (REPORT, ALERT, PROVISIONAL))
+        with _failures_told():
+            self._store.write(*values)
+
+    def _write_one_by_one(self, outputs: Sequence[Output]) -> None:
+        refused, reason = [], ""
+        for output in outputs:
+            try:
+                self._write([output])
+            except _HOPELESS as error:
+                refused.append(output)
+                reason = type(error).__name__
+        if refused:
+            raise Refused(reason, refused)
+
+
+_HOPELESS: Final = (sa.exc.DataError, sa.exc.IntegrityError, ValueError, KeyError)
+"""What no repetition will change."""
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    """Errors of the database as SinkFailed, without the statement and its values."""
+    try:
+        yield
+    except _HOPELESS:
+        raise
+    except sa.exc.SQLAlchemyError as error:
+        raise SinkFailed(_reason(error)) from None
 
 
 def upsert(dialect: str, table: sa.Table) -> sa.Insert:
@@ -146,59 +206,28 @@ def upsert(dialect: str, table: sa.Table) -> sa.Insert:
     return statement
 
 
+def _delete_by_key(table: sa.Table) -> sa.Delete:
+    names = [column.name for column in tables.key_columns()]
+    return sa.delete(table).where(*(table.c[name] == sa.bindparam(f"k_{name}") for name in names))
+
+
+def _reason(error: sa.exc.SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
+
+
 def _let_readers_in(connection: DBAPIConnection, _record: object) -> None:
-    """With a write-ahead log a dashboard can read while a micro-batch is written."""
+    """With a write-ahead log a dashboard can read while an entry is written."""
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA busy_timeout=30000")
     cursor.close()
 
 
-def _key(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "monitor": document["monitor"],
-        "version": document["version"],
-        "baseline": document["baseline"],
-        "window_start_ms": document["window"]["start_ms"],
-        "window_duration_ms": document["window"]["duration_ms"],
-        "revision": document["revision"],
-    }
-
-
-def _report_row(document: Mapping[str, Any]) -> dict[str, Any]:
-    return _key(document) | {
-        "window_end_ms": document["window"]["end_ms"],
-        "model": document["model"],
-        "drifted": document["drifted"],
-        "worst_feature": document["worst_feature"],
-        "requests": document["requests"],
-        "rows": document["outliers"]["rows"],
-        "flagged": document["outliers"]["flagged"],
-        "seen": document["completeness"]["seen"],
-        "served": document["completeness"]["served"],
-        "share": document["completeness"]["share"],
-        "document": orjson.dumps(document).decode(),
-    }
-
-
 def _provisional_row(document: Mapping[str, Any]) -> dict[str, Any]:
-    whole = _report_row(document)
-    return {column.name: whole[column.name] for column in PROVISIONAL.columns}
+    whole = report_row(document)
+    return {column.name: whole[column.name] for column in tables.PROVISIONAL.columns}
 
 
 def _alert_row(document: Mapping[str, Any]) -> dict[str, Any]:
-    columns = (column.name for column in ALERTS.columns if column.name != "document")
+    columns = (column.name for column in tables.ALERTS.columns if column.name != "document")
     return {name: document[name] for name in columns} | {"document": orjson.dumps(document).decode()}
-
-
-def _feature_rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        _key(document)
-        | {
-            "feature": feature["name"],
-            "drifted": feature["drifted"],
-            "statistics": orjson.dumps(feature["statistics"]).decode(),
-            "tests": orjson.dumps(feature["tests"]).decode(),
-        }
-        for feature in document["features"]
-    ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,21 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from pyspark.errors import StreamingQueryException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from aggregator.job import Sinks, start
-from aggregator.sinks.sql import SqlStore
+from aggregator.courier import Courier, Sink, SinkFailed
+from aggregator.evaluate import ALERT, DEAD_LETTER, DRIFT, LATE, PROVISIONAL, REPORT, Output
+from aggregator.job import start
+from aggregator.outbox import Outbox
+from aggregator.sinks.sql import SqlSink, SqlStore
 from tests.aggregator.doors import START_MS, Message, arrow, catalogue, encode, heartbeat, record, traffic
 from tests.support.waiting import wait_until
 from tidegauge.records import InferenceRecord
 
 COLUMNS = "topic string, partition int, offset bigint, value binary"
+
+OUTPUTS = (REPORT, DRIFT, ALERT, DEAD_LETTER, LATE, PROVISIONAL)
 
 TRAFFIC = traffic(12)
 END = heartbeat(20_000)
@@ -52,15 +59,20 @@ class Topic:
 class Published:
     """Takes the place of Kafka: keeps what was sent, and can refuse as a broker that is down does."""
 
+    name = "published"
+
     def __init__(self) -> None:
         self.sent: list[tuple[str, str, dict[str, Any]]] = []
-        self.refuse_after = 1_000
+        self.down = False
 
-    def __call__(self, outputs: DataFrame) -> None:
-        rows = outputs.select("topic", "key", "value").collect()
-        if len(self.sent) + len(rows) > self.refuse_after:
-            raise ConnectionError("the broker is down")
-        self.sent += [(row.topic, row.key, orjson.loads(bytes(row.value))) for row in rows]
+    def write(self, outputs: Sequence[Output]) -> None:
+        if self.down:
+            raise SinkFailed("the broker is down")
+        self.sent += [(o.topic, o.key, orjson.loads(o.value)) for o in outputs if o.topic is not None]
+
+    def idle(self) -> None: ...
+
+    def close(self) -> None: ...
 
     def documents(self, topic: str) -> list[dict[str, Any]]:
         return [document for name, _, document in self.sent if name == topic]
@@ -73,15 +85,23 @@ class Job:
         self.topic = Topic(directory / "topic")
         self.published = Published()
         self.stopping = threading.Event()
-        self._store = SqlStore.open(f"sqlite:///{directory}/reports.db")
+        self.outbox = Outbox(directory / "outbox", OUTPUTS, maximum_bytes=1 << 30)
+        self.sinks: list[Sink] = [
+            self.published,
+            SqlSink(SqlStore.open(f"sqlite:///{directory}/reports.db"), {}, lambda: START_MS),
+        ]
 
     def run(self, until: Callable[[], bool] | None = None) -> None:
         """
         Until everything appended is processed, or the condition holds; then a stop in good order. Raises
         StreamingQueryException when the query ends by itself.
         """
+        couriers = [Courier(sink, self.outbox) for sink in self.sinks]
+        self.outbox.follow([sink.name for sink in self.sinks])
         query = self._start()
         condition = until or (lambda: self._has_read_all(query))
+        for courier in couriers:
+            courier.start()
         try:
             wait_until(lambda: condition() or not query.isActive, within_s=120, what="the query to get there")
             if not query.isActive:
@@ -90,6 +110,8 @@ class Job:
             wait_until(lambda: not query.isActive, within_s=60, what="the query to stop")
         finally:
             query.stop()
+            for courier in couriers:
+                courier.finish(deadline=time.monotonic() + 20)
             self.stopping.clear()
 
     def _start(self) -> StreamingQuery:
@@ -97,7 +119,7 @@ class Job:
         return start(
             reader.parquet(str(self.topic.directory)),
             catalogue("doors", "gates"),
-            Sinks(self.published, self._store),
+            [self.outbox],
             checkpoint=self._directory / "checkpoint",
             trigger={"processingTime": "0 seconds"},
             stopping=self.stopping,
@@ -201,36 +223,55 @@ def test_after_a_restart_open_windows_go_on_where_they_were(job: Job) -> None:
     assert len(job.published.documents("tidegauge.statistics")) == len(WHOLE)
 
 
-def test_a_micro_batch_that_was_cut_off_is_delivered_after_the_restart_and_no_window_is_lost_or_doubled(
-    job: Job,
-) -> None:
+def test_a_sink_that_is_down_holds_up_neither_the_stream_nor_the_others_and_loses_nothing(job: Job) -> None:
     for part in cut(TRAFFIC, into=3):
         job.topic.append(part)
     job.topic.append([END])
-    job.published.refuse_after = 2  # the first window's report and verdict
-    with pytest.raises(StreamingQueryException, match="the broker is down"):
-        job.run()
-    assert job.rows() == WHOLE[:1]
-    job.published.refuse_after = 1_000
+    job.published.down = True
     job.run()
     assert job.rows() == WHOLE
+    assert job.published.sent == []
+    job.published.down = False
+    job.run(until=lambda: len(job.published.documents("tidegauge.statistics")) == len(WHOLE))
     keys = [key for topic, key, _ in job.published.sent if topic == "tidegauge.statistics"]
     assert len(keys) == len(set(keys)) == len(WHOLE)
+    assert job.outbox.waiting("published") == 0
 
 
-def test_a_store_that_fails_after_kafka_has_taken_the_reports_doubles_none_of_its_own_rows(
-    job: Job, monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_stops_the_stream_for_as_long_as_it_is_full_and_nothing_is_lost(
+    job: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     job.topic.append([*TRAFFIC, END])
-    with monkeypatch.context() as patch, pytest.raises(StreamingQueryException, match="disk full"):
-        patch.setattr(SqlStore, "write", _disk_full)
-        job.run()
+    append, refused = Outbox.append, [1, 2]
+
+    def full_at_first(outbox: Outbox, outputs: Iterable[Output]) -> None:
+        if refused:
+            refused.pop()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(outbox, outputs)
+
+    monkeypatch.setattr("aggregator.job.ROOM_S", 0.05)
+    monkeypatch.setattr(Outbox, "append", full_at_first)
     job.run()
     assert job.rows() == WHOLE
+    assert "outbox_unwritable No space left on device" in caplog.text
 
 
-def _disk_full(_store: SqlStore, *_documents: object) -> None:
-    raise OSError("disk full")
+def test_a_full_outbox_stops_the_stream_until_the_sinks_have_caught_up(
+    job: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("aggregator.job.ROOM_S", 0.05)
+    job.outbox = Outbox(job.outbox.directory, OUTPUTS, maximum_bytes=1)
+    for part in cut(TRAFFIC, into=3):
+        job.topic.append(part)
+    job.topic.append([END])
+    job.published.down = True
+    job.run(until=lambda: "outbox_full" in caplog.text)
+    assert len(job.rows()) < len(WHOLE)
+    job.published.down = False
+    job.run()
+    assert job.rows() == WHOLE
+    assert len(job.published.documents("tidegauge.statistics")) == len(WHOLE)
 
 
 def test_silence_closes_the_last_window(job: Job) -> None:

@@ -5,6 +5,7 @@ says of the same messages.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -110,7 +111,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def kill(aggregator: Aggregator) -> None:
     """-9, the driver and its JVM and workers at once."""
     for pid in session_members(aggregator.process.pid):
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it went with one before it
+            os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not aggregator.process.is_running(), within_s=10, what="the aggregator to be gone")
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from tests.support.examples import make_record, monitor_document
 from tests.support.schemas import DATA, validate
+from tidegauge.aggregator_spec import AggregatorSpec
 from tidegauge.alerts_spec import AlertPolicy
 from tidegauge.baseline import BaselineProfile
 from tidegauge.capture_spec import Capture, KeyRef, Redaction
@@ -18,7 +19,6 @@ from tidegauge.drift_spec import Drift, FalseAlarmBudget, OwnTests
 from tidegauge.errors import InvalidBaseline, InvalidSummary
 from tidegauge.features import FeatureSchema, FeatureSpec, coerce_rows
 from tidegauge.monitor import (
-    AggregatorSpec,
     BaselineRef,
     Kafka,
     ModelMonitor,
@@ -45,6 +45,7 @@ from tidegauge.summaries.request_counts import RequestCounts
 from tidegauge.summaries.served_account import Bound, Completeness, Incarnation
 from tidegauge.summaries.window_summary import FIRST_MAGIC, MAGIC, WindowSummary, summarise
 from tidegauge.verdict import judge
+from tidegauge.webhooks_spec import Webhook
 from tidegauge.windows import Window
 
 BASELINE_ID = "f48062a9b07ce1ddb53d83693f4a035e145b3f464ce923ac4ca4d9e67fd63262"
@@ -366,7 +367,7 @@ def test_full_monitor_v1alpha1() -> None:
         ),
         suspend=True,
         transformer=TransformerSpec(workers=2),
-        aggregator=AggregatorSpec("postgresql+psycopg://tidegauge@db/tidegauge"),
+        aggregator=AggregatorSpec("postgresql+psycopg://tidegauge@db/tidegauge", 90 * 86_400_000, "reports/"),
         capture=Capture(
             sample_rate=0.25,
             headers=("x-tenant",),
@@ -389,5 +390,15 @@ def test_full_monitor_v1alpha1() -> None:
             OwnTests(("plant.drift:wear",), ("plant.drift:noise",)),
         ),
         statistics=Statistics((50.0, 99.9), False, {"height": (150.0, 180.5)}, 3, ("plant.statistics:Rounded",)),
-        alerts=AlertPolicy(3, 4, 20, 1_800_000, 0.9),
+        alerts=AlertPolicy(
+            consecutive_windows=3,
+            resolve_after=4,
+            blind_after=20,
+            reopen_within_ms=1_800_000,
+            minimum_completeness=0.9,
+            webhooks=(
+                Webhook("ops", "json", "https://ops.example/alerts", None, "OPS_TOKEN", 5_000, True),
+                Webhook("chat", "slack", url_env="CHAT_URL"),
+            ),
+        ),
     )

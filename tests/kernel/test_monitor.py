@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.examples import monitor_document
+from tidegauge.aggregator_spec import AggregatorSpec
 from tidegauge.drift import DRIFT_TESTS
 from tidegauge.drift_spec import DECISIVE_TESTS, Drift, FalseAlarmBudget
 from tidegauge.errors import InvalidMonitor, TidegaugeError
 from tidegauge.monitor import (
     DETECTOR_NAMES,
-    AggregatorSpec,
     BaselineRef,
     Kafka,
     ModelMonitor,
@@ -197,7 +197,7 @@ DETECTOR_LIST = "a list of tail, mahalanobis, isolation_forest, module:Class"
         ("spec.drift.own.report", ["plant.drift:wear"] * 2, "a list of module:function, each once"),
         ("spec.drift.own.keep", [], "no such field here"),
         ("spec.statistics.own", [5], "a list of module:Class, each once"),
-        ("spec.alerts.webhooks", [], "no such field here"),
+        ("spec.alerts.hooks", [], "no such field here"),
         ("spec.alerts.consecutiveWindows", 0, "a whole number, at least 1"),
         ("spec.alerts.reopenWithin", "soon", "a duration"),
         ("spec.alerts.minimumCompleteness", 2, "a number between 0 and 1"),

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from aggregator.errors import StartError
-from aggregator.sinks.sql import REPORTS, SqlStore, upsert
+from aggregator.sinks.sql import SqlStore, upsert
+from aggregator.sinks.tables import REPORTS
 from tests.aggregator.doors import catalogue, profile, traffic, window_key
 from tests.support.schemas import DATA
 from tidegauge.records import Heartbeat, InferenceRecord
