@@ -47,7 +47,16 @@ class Watcher(Protocol):
 
 def reports_of(source: DataFrame, catalogue: Catalogue) -> DataFrame:
     """source: streaming, with SOURCE_COLUMNS. Gives evaluate.Output columns."""
-    folded = source.select(*SOURCE_COLUMNS).mapInArrow(partial(_fold, catalogue), FOLDED_COLUMNS)
+    return stepped(folded_of(source, catalogue), catalogue)
+
+
+def folded_of(source: DataFrame, catalogue: Catalogue) -> DataFrame:
+    """source: with SOURCE_COLUMNS. Gives fold.FOLDED_COLUMNS."""
+    return source.select(*SOURCE_COLUMNS).mapInArrow(partial(_fold, catalogue), FOLDED_COLUMNS)
+
+
+def stepped(folded: DataFrame, catalogue: Catalogue) -> DataFrame:
+    """folded: streaming, with fold.FOLDED_COLUMNS. Gives evaluate.Output columns."""
     return folded.groupBy("monitor").transformWithStateInPandas(
         WindowProcessor(catalogue),
         outputStructType=OUTPUT_COLUMNS,

@@ -62,7 +62,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
     """Raises StartError."""
     options = _parser().parse_args(arguments)
     files = [file for path in options.monitor for file in _monitor_files(path)]
-    loaded = [_load(path) for path in files]
+    loaded = [load_monitor(path) for path in files]
     monitors = [monitor for monitor, _ in loaded]
     names = [monitor.name for monitor in monitors]
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -140,7 +140,8 @@ def _monitor_files(path: Path) -> list[Path]:
     return files
 
 
-def _load(path: Path) -> tuple[ModelMonitor, BaselineProfile]:
+def load_monitor(path: Path) -> tuple[ModelMonitor, BaselineProfile]:
+    """With its baseline. Raises StartError."""
     try:
         monitor = parse_monitor(yaml.safe_load(_read(path, "monitor file").decode()))
     except UnicodeDecodeError:

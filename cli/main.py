@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cli import baseline, demo, judge
+from cli import backtest, baseline, demo, judge
 from tidegauge.errors import TidegaugeError
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(baseline.app, name="baseline")
+app.command("backtest")(backtest.backtest)
 app.command("demo")(demo.demo)
 app.command("judge")(judge.judge)
 

@@ -64,15 +64,22 @@ class TopicSource:
     def blocks(self) -> Iterator[Block]:
         """Raises InvalidBaseline when the broker does not answer."""
         self.skipped = Counter()
+        for _, messages, share in self.messages():
+            rows = [row for message in messages for row in self._rows(message.value() or b"")]
+            if rows:
+                yield Block(np.ascontiguousarray(coerce_rows(rows, self.schema).matrix.T), share=share)
+
+    def messages(self) -> Iterator[tuple[int, list[Any], float]]:
+        """
+        All that may be of the stretch: the partition, some of its messages, and the share that has been read. Raises as
+        `blocks` does.
+        """
         whole, read = max(sum(end - start for _, start, end in self._parts), 1), 0
         with self._consumer() as consumer:
             for partition, start, end in self._parts:
                 for messages in self._messages(consumer, partition, (start, end)):
                     read += len(messages)
-                    rows = [row for message in messages for row in self._rows(message.value() or b"")]
-                    if rows:
-                        matrix = coerce_rows(rows, self.schema).matrix
-                        yield Block(np.ascontiguousarray(matrix.T), share=min(1.0, read / whole))
+                    yield partition, messages, min(1.0, read / whole)
 
     def _rows(self, message: bytes) -> Sequence[Sequence[object]]:
         try:

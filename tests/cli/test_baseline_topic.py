@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,11 +14,9 @@ from confluent_kafka import Producer
 
 from cli import main as command_line
 from cli.stretches import moment_ms
-from localsystem.system import LocalSystem
 from tests.support.examples import SCHEMA, make_heartbeat, make_record, mixed_profile, mixed_rows, monitor_document
 from tidegauge.baseline import BaselineProfile
 from tidegauge.errors import InvalidBaseline
-from tidegauge.monitor import Topics
 from tidegauge.records import encode_heartbeat, encode_record
 
 NOW_MS = 1_790_000_000_000
@@ -26,16 +24,6 @@ NOW = datetime.fromtimestamp(NOW_MS / 1000, UTC)
 HOUR_MS = 3_600_000
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with LocalSystem(tmp_path_factory.mktemp("system")) as system:
-        system.prepare()
-        broker = system.start_broker()
-        broker.wait_until_ready()
-        system.create_topics(broker, Topics())
-        yield broker.bootstrap_servers
 
 
 @pytest.fixture
