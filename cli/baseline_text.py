@@ -65,18 +65,28 @@ def _histogram(spec: FeatureSpec, reference: FeatureReference) -> str:
     return "".join(_LEVELS[level] for level in levels)
 
 
+def calibration_of(profile: BaselineProfile) -> list[list[str]]:
+    """Headings, then for each set of detectors: how well its held-out rows carry each of RATES, and what is found."""
+    rows = [["detectors", "rows held out", *(f"rate {rate:g}" for rate in RATES)]]
+    for name, held_out in profile.scoring.held_out.items():
+        found = [profile.scoring.known_outliers.recall(name, rate) for rate in RATES]
+        cells = [
+            held_out.status(rate) + ("" if share is None else f", finds {share:.0%}")
+            for rate, share in zip(RATES, found, strict=True)
+        ]
+        rows.append([name, f"{held_out.n:,}", *cells])
+    return rows
+
+
 def _detectors(profile: BaselineProfile) -> Table:
     table = Table(title="Outlier scores, by set of detectors", title_justify="left")
-    table.add_column("detectors", overflow="fold")
-    table.add_column("rows held out", justify="right")
-    for rate in RATES:
-        table.add_column(f"rate {rate:g}")
-    for name, held_out in profile.scoring.held_out.items():
-        cells = []
-        for rate in RATES:
-            found = profile.scoring.known_outliers.recall(name, rate)
-            cells.append(held_out.status(rate) + ("" if found is None else f", finds {found:.0%}"))
-        table.add_row(escape(name), f"{held_out.n:,}", *cells)
+    (detectors, rows, *rates), *sets = calibration_of(profile)
+    table.add_column(detectors, overflow="fold")
+    table.add_column(rows, justify="right")
+    for rate in rates:
+        table.add_column(rate)
+    for name, *cells in sets:
+        table.add_row(escape(name), *cells)
     if profile.outliers:
         table.caption = f"finds: share of the {profile.scoring.known_outliers.rows:,} known outliers scored"
     return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tidegauge.drift.results import Measured
+from tidegauge.extensions import is_extension
 from tidegauge.report import FeatureReport, WindowReport
 
 HEADINGS: Final = {
@@ -23,11 +24,20 @@ def text_of(report: WindowReport) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     others = [cause.sentence for cause in report.causes if cause.other]
-    return "\n".join([head, "", *table, *_unjudged(report), *(["", *others] if others else [])])
+    below = [further(report), others]
+    return "\n".join([head, "", *table, *(line for lines in below if lines for line in ("", *lines))])
 
 
-def _unjudged(report: WindowReport) -> list[str]:
-    return [] if report.why_no_predictions is None else ["", f"predictions not judged: {report.why_no_predictions}"]
+def further(report: WindowReport) -> list[str]:
+    """What the table does not say: why predictions were not judged, and what drift tests of the user's own found."""
+    why = report.why_no_predictions
+    lines = [] if why is None else [f"predictions not judged: {why}"]
+    for one in ordered(report):
+        for test, result in one.tests.items():
+            if is_extension(test) and isinstance(result, Measured):
+                drifted = ", drifted" if result.drifted else ""
+                lines.append(f"{one.name}: {test} {result.effect:.3g} {result.unit}{drifted}")
+    return lines
 
 
 def _counts(report: WindowReport) -> list[str]:
@@ -46,7 +56,7 @@ def row_of(report: WindowReport, feature: FeatureReport) -> tuple[str, ...]:
     deciding = [r for r in feature.tests.values() if isinstance(r, Measured) and r.threshold is not None]
     return (
         feature.name,
-        "yes" if feature.drifted else "no" if deciding else "?",
+        "yes" if feature.drifted else "no" if deciding else "withheld" if feature.withheld else "?",
         f"{min(result.p_value for result in deciding):.2g}" if deciding else "",
         _effect(feature, "jensen_shannon"),
         _effect(feature, "location"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -31,6 +32,10 @@ _EDGES: Final = np.array(EDGES[FIRST_EDGE:])
 
 _POSITIONS: Final = np.log10([_EDGES[0], *np.sqrt(_EDGES[:-1] * _EDGES[1:]), 0.75])
 """Of the bins of p-values: their geometric middles, in powers of ten."""
+
+
+SCORE_BINS: Final = tuple(f"p {low:g} to {high:g}" for low, high in pairwise([0.0, *_EDGES.tolist(), 1.0]))
+"""What the bins of scores are called, but for the missing ones."""
 
 
 @dataclass(frozen=True)

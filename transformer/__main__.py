@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from prometheus_client import REGISTRY
@@ -36,6 +36,8 @@ from transformer.room import Room
 from transformer.settings import GRACE_S, REQUESTS_GRACE_S, Grpc, Settings, read_settings
 from transformer.upstream import Upstream
 from transformer.wrapped import Wrapped
+
+_GARBAGE_THRESHOLDS: Final = (20_000, 20, 50)
 
 
 def main() -> int:
@@ -241,9 +243,13 @@ def _leave_with_parent() -> None:
 
 
 def _set_aside_what_stays() -> None:
-    """Searching the SDK's and all other start-up objects for garbage would stop all requests for 0.1 s each time."""
+    """
+    Searching the SDK's and all other start-up objects for garbage would stop all requests for 0.1 s each time. What a
+    request leaves behind has no cycles: it is gone at once, and there is no need to search after every few of them.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*_GARBAGE_THRESHOLDS)
 
 
 def _configure_logging(settings: Settings) -> None:

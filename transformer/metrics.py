@@ -21,6 +21,7 @@ from tidegauge.records import Account
 from transformer.served import ServedRequest
 
 UPSTREAM_BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+_CLASSES: Final = {status: f"{status // 100}xx" for status in range(100, 600)}
 ADDED_BUCKETS_S: Final = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0)
 
 
@@ -53,7 +54,7 @@ class Metrics(Collector):  # type: ignore[misc]  # prometheus_client's types are
         self._upstream, self._added = Histogram(UPSTREAM_BUCKETS_S), Histogram(ADDED_BUCKETS_S)
 
     def count_answer(self, protocol: str, status: int) -> None:
-        self.answers[protocol, f"{status // 100}xx" if status else "unknown"] += 1
+        self.answers[protocol, _CLASSES.get(status) or "unknown"] += 1
 
     def count_served(self, request: ServedRequest) -> None:
         self.count_answer(request.protocol, request.status)

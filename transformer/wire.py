@@ -208,6 +208,8 @@ def outlier_headers(request: ServedRequest, *, baseline: bytes) -> Headers:
         headers = [(b"x-outlier", b"unknown"), (b"x-outlier-baseline", baseline)]
         return headers if complete else headers + _counts(request, None)
     p_values = scored.p_values["combined"]
+    if complete and len(p_values) == 1:
+        return _of_one_row(scored, baseline)
     worst = p_values.index(min(p_values)) if len(p_values) > 1 else 0
     whole = complete and len(p_values) <= LISTED_ROWS
     listed = slice(None) if whole else slice(worst, worst + 1)
@@ -220,6 +222,17 @@ def outlier_headers(request: ServedRequest, *, baseline: bytes) -> Headers:
     headers.append((b"x-outlier-top", _contributions(scored.top[worst])))
     headers.append((b"x-outlier-baseline", baseline))
     return headers if whole else headers + _counts(request, scored)
+
+
+def _of_one_row(scored: Scored, baseline: bytes) -> Headers:
+    """As above, with less ado: most requests are of one row."""
+    headers = [
+        (b"x-outlier", b"1" if scored.outlier[0] else b"0"),
+        (b"x-outlier-p-value", b"%.4g" % scored.p_values["combined"][0]),
+    ]
+    headers += [(_score_name(name), b"%.4g" % values[0]) for name, values in scored.scores.items()]
+    headers += ((b"x-outlier-top", _contributions(scored.top[0])), (b"x-outlier-baseline", baseline))
+    return headers
 
 
 def _counts(request: ServedRequest, scored: Scored | None) -> Headers:
@@ -251,12 +264,12 @@ def _numbers(values: Iterable[float]) -> bytes:
 
 
 def _contributions(top: Iterable[tuple[str, float]]) -> bytes:
-    return ",".join([f"{_quoted(name)}={value:.4g}" for name, value in top]).encode()
+    return b",".join([b"%b=%.4g" % (_quoted(name), value) for name, value in top])
 
 
 @lru_cache(maxsize=4096)
-def _quoted(feature: str) -> str:
-    return quote(feature[:_NAME_CHARACTERS], safe=" ()[]")
+def _quoted(feature: str) -> bytes:
+    return quote(feature[:_NAME_CHARACTERS], safe=" ()[]").encode()
 
 
 @lru_cache(maxsize=64)

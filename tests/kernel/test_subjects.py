@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,14 @@ from tests.support.examples import make_record, mixed_profile, mixed_rows, monit
 from tests.support.schemas import validate
 from tidegauge.baseline import BaselineProfile
 from tidegauge.drift.results import Measured, NotMeasured
-from tidegauge.errors import InvalidBaseline
+from tidegauge.errors import IncompatibleSummaries, InvalidBaseline
 from tidegauge.features import FeatureSchema, FeatureSpec, Matrix
 from tidegauge.monitor import ModelMonitor, parse_monitor
 from tidegauge.report import WindowReport
 from tidegauge.scoring.scorer import Scorer
 from tidegauge.subjects import SCORES, subjects_of
 from tidegauge.summaries import container
+from tidegauge.summaries.prediction_bins import PredictionBins
 from tidegauge.summaries.window_summary import WindowSummary, summarise, summarise_matrix
 from tidegauge.verdict import judge
 from tidegauge.windows import Window
@@ -126,7 +128,7 @@ def test_a_report_says_why_no_prediction_was_judged() -> None:
     plain = verdict(mixed_profile(), summarise_matrix(mixed_rows(400, seed=2), mixed_profile()))
     assert plain.to_document()["predictions_not_measured"] == "the baseline has no predictions: fit it with them"
     assert "predictions not judged: the baseline has no predictions" in str(plain)
-    assert "Predictions not judged: the baseline has no predictions" in plain.to_html()
+    assert "predictions not judged: the baseline has no predictions" in plain.to_html()
     profile = answering(numbers())
     older = verdict(profile, WindowSummary(**{**vars(window(profile, numbers())), "predictions": None}))
     assert "did not count predictions" in str(older)
@@ -220,6 +222,26 @@ def test_scores_that_the_baseline_has_no_calibration_for_are_not_judged() -> Non
     assert verdict(profile, scored_by_tail(profile), alone).scores is not None
 
 
+def test_a_summary_from_before_scores_were_counted_has_none_to_judge() -> None:
+    profile = answering(numbers())
+    old = dataclasses.replace(window(profile, numbers()), p_values=None)
+    assert verdict(profile, old).scores is None
+
+
+def test_outputs_of_two_baselines_are_not_merged() -> None:
+    one, other = PredictionBins(()), window(answering(numbers()), numbers()).predictions
+    assert other is not None
+    with pytest.raises(IncompatibleSummaries):
+        one.merge(other)
+
+
+def test_a_page_has_pictures_of_answers_and_scores_too() -> None:
+    profile = answering(np.array(["a", "b", "a"] * (ROWS // 3)))
+    page = verdict(profile, window(profile, np.array(["a", "b", "c"] * (ROWS // 3)))).to_html()
+    assert "unseen: 0.0% in the baseline, 33.3% in the window" in page
+    assert "p 0.5 to 1: 50.0% in the baseline" in page or "p 0.1 to 1: 90.0% in the baseline" in page
+
+
 def scored_by_tail(profile: BaselineProfile) -> WindowSummary:
     matrix = correlated(ROWS, seed=2)
     found = Scorer(profile, detectors=("tail",), false_alarm_rate=0.01).score(matrix)
@@ -234,3 +256,15 @@ def test_joint_tests_are_in_the_report_and_decide_nothing() -> None:
     assert isinstance(found, Measured)
     assert (found.p_value < 1e-6, found.threshold, found.drifted) == (True, None, False)
     assert report.drifted == []
+
+
+def test_text_and_page_tell_what_tests_of_the_users_own_found() -> None:
+    profile = answering(numbers())
+    own = {"decide": ["tests.support.own:upper_tail"], "report": ["tests.support.own:largest_gap"]}
+    monitor = parse_monitor(monitor_document(drift={"own": own}))
+    moved = summarise_matrix(correlated(ROWS, seed=2) + np.array([1.0, 0.0, 0.0]), profile, predictions=numbers())
+    report = verdict(profile, moved, monitor)
+    for told in (str(report), report.to_html()):
+        assert "f0: tests.support.own:upper_tail" in told
+        assert ", drifted" in told
+        assert "f1: tests.support.own:largest_gap" in told

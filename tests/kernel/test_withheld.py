@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,12 @@ def test_a_redacted_feature_is_neither_counted_nor_tested_and_says_why() -> None
     assert "withheld" not in found.to_document()["features"][1]
 
 
+def test_text_and_page_say_what_is_withheld_and_why() -> None:
+    found = report(matrix(2), redact={"f0": {"hash": "KEY"}})
+    assert "withheld" in str(found)
+    assert "redacted: capture.redact has hash" in found.to_html()
+
+
 def test_what_is_withheld_takes_no_share_of_the_budget() -> None:
     assert report(matrix(2), redact={"f0": "drop"}).spending.per_decision > report(matrix(2)).spending.per_decision
 
@@ -110,9 +117,9 @@ def test_versions_are_compared_by_what_is_told(capture: dict[str, Any]) -> None:
 
 
 def test_where_nothing_is_told_versions_are_not_compared() -> None:
-    bare = [
-        summarise([make_record(rows=0, features=None, outlier=[], p_values={}, scores={}, top=[])], [], PROFILE)
-    ] * 2
+    nothing = make_record(rows=0, features=None, outlier=[], p_values={}, scores={}, top=[])
+    # As summaries are that have no scores at all.
+    bare = [dataclasses.replace(summarise([nothing], [], PROFILE), p_values=None)] * 2
     versus = compare_versions(
         monitor=monitor(payload="scores"), profile=PROFILE, version="1", stable=bare[0], canary=bare[1]
     )
