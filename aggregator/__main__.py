@@ -97,12 +97,12 @@ def _run(spark: SparkSession, settings: Settings, store: SqlStore, stopping: thr
 
 def _run_query(parts: Parts, settings: Settings, checkpoint: Checkpoint) -> Settings | None:
     """Until a stop is asked for: None, or the monitors have changed: the settings to go on with."""
-    servers, topics = settings.bootstrap_servers, sorted(checkpoint.topics)
+    topics = sorted(checkpoint.topics)
     parts.spark.sparkContext.setLogLevel("WARN")
     log.info("query_starting monitors=%s topics=%s", ",".join(settings.catalogue.monitors), ",".join(topics))
     ending = threading.Event()
     source = kafka_source(
-        parts.spark, bootstrap_servers=servers, topics=topics, maximum_records=settings.maximum_records
+        parts.spark, brokers=settings.brokers, topics=topics, maximum_records=settings.maximum_records
     )
     with Deliveries(settings, parts.store) as deliveries:
         parts.metrics.follow(deliveries.couriers, deliveries.outboxes, settings.catalogue.monitors)

@@ -72,7 +72,7 @@ def _sinks(settings: Settings, store: SqlStore) -> list[Sink]:
     kept = {name: monitor.aggregator.retention_ms for name, monitor in monitors.items()}
     files = {name: Path(monitor.aggregator.parquet) for name, monitor in monitors.items() if monitor.aggregator.parquet}
     sinks: list[Sink] = [
-        KafkaSink(settings.bootstrap_servers),
+        KafkaSink(settings.brokers),
         SqlSink(store, {name: ms for name, ms in kept.items() if ms is not None}, clock_ms),
     ]
     return [*sinks, ParquetSink(files)] if files else sinks

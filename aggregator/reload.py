@@ -41,8 +41,8 @@ class MonitorFiles:
         except StartError as error:
             log.error("monitors_unusable going on with those before: %s", error)
             return None
-        if (settings.bootstrap_servers, settings.store) != (self._settings.bootstrap_servers, self._settings.store):
-            log.error("restart_needed spec.kafka.bootstrapServers or spec.aggregator.store has changed")
+        if (settings.brokers, settings.store) != (self._settings.brokers, self._settings.store):
+            log.error("restart_needed spec.kafka or spec.aggregator.store has changed")
             return None
         if settings.catalogue == self._settings.catalogue:
             return None

@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 
 import yaml
 
+from aggregator.brokers import Brokers, brokers_of
 from aggregator.catalogue import Catalogue
 from aggregator.errors import StartError
 from aggregator.sinks.webhook import Endpoint, endpoints_of
@@ -28,7 +29,7 @@ MAXIMUM_BYTES: Final = 1 << 50
 @dataclass(frozen=True)
 class Settings:
     catalogue: Catalogue
-    bootstrap_servers: str
+    brokers: Brokers
     """Of all monitors: one query reads one Kafka cluster."""
     checkpoint: Path
     """Offsets and open windows; one directory per set of input topics, kept over restarts."""
@@ -74,7 +75,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
             baselines={monitor.name: profile.content_id for monitor, profile in loaded},
             profiles={profile.content_id: profile.dump() for _, profile in loaded},
         ),
-        bootstrap_servers=_shared("spec.kafka.bootstrapServers", [m.kafka.bootstrap_servers for m in monitors]),
+        brokers=_brokers(monitors),
         checkpoint=_directory(options.checkpoint),
         store=options.store or _shared("spec.aggregator.store", [m.aggregator.store for m in monitors], "--store"),
         master=options.master,
@@ -198,6 +199,13 @@ def _directory(path: Path) -> Path:
     except OSError as error:
         raise StartError(f"--checkpoint {path}: {error.strerror}") from error
     return path.resolve()
+
+
+def _brokers(monitors: Sequence[ModelMonitor]) -> Brokers:
+    _shared("spec.kafka.bootstrapServers", [monitor.kafka.bootstrap_servers for monitor in monitors])
+    if len({monitor.kafka.security for monitor in monitors}) > 1:
+        raise StartError("spec.kafka.security differs between monitors: run one aggregator for each")
+    return brokers_of(monitors[0].kafka, os.environ)
 
 
 def _shared(field: str, values: Sequence[str], option: str | None = None) -> str:

@@ -7,13 +7,13 @@ from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
 
+from aggregator.brokers import Brokers
+
 SOURCE_COLUMNS: Final = ("topic", "partition", "offset", "value")
 """What the fold reads of a source: names a message, and its bytes."""
 
 
-def kafka_source(
-    spark: SparkSession, *, bootstrap_servers: str, topics: Sequence[str], maximum_records: int
-) -> DataFrame:
+def kafka_source(spark: SparkSession, *, brokers: Brokers, topics: Sequence[str], maximum_records: int) -> DataFrame:
     """
     From the earliest offset where there is no checkpoint. maximum_records: of one micro-batch, dealt out over the
     partitions in proportion to what waits in each; event time follows the slowest. Offsets that Kafka has deleted
@@ -21,7 +21,8 @@ def kafka_source(
     """
     return (
         spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", bootstrap_servers)
+        .options(**brokers.spark_options)
+        .option("kafka.bootstrap.servers", brokers.bootstrap_servers)
         .option("subscribe", ",".join(topics))
         .option("startingOffsets", "earliest")
         .option("failOnDataLoss", "true")

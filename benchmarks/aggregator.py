@@ -23,6 +23,7 @@ from confluent_kafka import Producer
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
+from aggregator.brokers import Brokers
 from aggregator.catalogue import Catalogue
 from aggregator.job import Sinks, start
 from aggregator.session import kafka_connector, spark_session
@@ -35,7 +36,8 @@ from localsystem.java import find_java
 from localsystem.system import LocalSystem
 from tidegauge.baseline import BaselineProfile
 from tidegauge.features import FeatureSchema, FeatureSpec
-from tidegauge.monitor import ModelMonitor, Topic, Topics, parse_monitor
+from tidegauge.kafka_spec import Topic, Topics
+from tidegauge.monitor import ModelMonitor, parse_monitor
 from tidegauge.records import Account, Heartbeat, InferenceRecord, decode, encode_heartbeat, encode_record
 from tidegauge.summaries.window_summary import summarise
 from tidegauge.verdict import judge
@@ -239,7 +241,7 @@ def _judge(field: Field, monitors: list[ModelMonitor], name: str) -> list[Batch]
 
 def _source(field: Field, monitor: ModelMonitor) -> Any:
     topics = [monitor.kafka.topics.inference.name]
-    return kafka_source(field.spark, bootstrap_servers=field.servers, topics=topics, maximum_records=PER_BATCH)
+    return kafka_source(field.spark, brokers=Brokers(field.servers), topics=topics, maximum_records=PER_BATCH)
 
 
 def _finished(query: StreamingQuery, *, monitors: int) -> list[Batch]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +20,7 @@ from tidegauge.errors import InvalidBaseline, InvalidRecord
 from tidegauge.features import FeatureSchema, coerce_rows
 from tidegauge.monitor import ModelMonitor
 from tidegauge.records import Heartbeat, InferenceRecord, decode
+from tidegauge.secret_refs import MissingSecret
 
 LATEST_ARRIVAL_MS: Final = 600_000
 """A record may reach Kafka this long after its request; one still later is not part of a stretch that ends."""
@@ -150,7 +153,8 @@ class TopicSource:
         servers = self.monitor.kafka.bootstrap_servers
         try:
             consumer = Consumer(
-                {
+                self.monitor.kafka.security.client_options(os.environ, lambda path: Path(path).read_bytes())
+                | {
                     "bootstrap.servers": servers,
                     "group.id": "tidegauge-baseline",  # the client asks for one; nothing is committed to it
                     "enable.auto.commit": False,
@@ -159,7 +163,7 @@ class TopicSource:
                 },
                 logger=_silent,
             )
-        except (KafkaException, ValueError) as error:
+        except (KafkaException, ValueError, MissingSecret) as error:
             raise InvalidBaseline(f"cannot read from {servers}: {error}") from error
         try:
             yield consumer

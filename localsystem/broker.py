@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +21,9 @@ _PROPERTIES: Final = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers={host}:{controller_port}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+listeners=CONTROLLER://{host}:{controller_port},{listeners}
 controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,{protocols}
 log.dirs={data}
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
@@ -34,6 +36,12 @@ auto.create.topics.enable=false
 class Broker:
     process: Process
     bootstrap_servers: str
+    run: Callable[[], Process]
+    """Runs it, with what is on its disk."""
+
+    def run_again(self) -> Broker:
+        """After it has ended, however it did. Does not wait for it."""
+        return replace(self, process=self.run())
 
     def wait_until_ready(self) -> None:
         """Raises PartFailed."""
@@ -43,24 +51,41 @@ class Broker:
 
 
 def start_broker(
-    processes: Processes, *, java: Path, jars: Path, directory: Path, port: int, controller_port: int
+    processes: Processes,
+    *,
+    java: Path,
+    jars: Path,
+    directory: Path,
+    port: int,
+    controller_port: int,
+    more_listeners: Mapping[str, int] | None = None,
+    more_properties: Mapping[str, str] | None = None,
 ) -> Broker:
-    """Starts a broker with nothing in it. Does not wait for it. Raises PartFailed when its storage cannot be made."""
+    """
+    Starts a broker with nothing in it. Does not wait for it. more_listeners: ports by security protocol, beside the one
+    without any. Raises PartFailed when its storage cannot be made.
+    """
     directory.mkdir(parents=True)
     properties = directory / "server.properties"
-    properties.write_text(
-        _PROPERTIES.format(host=HOST, port=port, controller_port=controller_port, data=directory / "data")
+    listeners = {"PLAINTEXT": port, **(more_listeners or {})}
+    written = _PROPERTIES.format(
+        host=HOST,
+        controller_port=controller_port,
+        data=directory / "data",
+        protocols=",".join(f"{protocol}:{protocol}" for protocol in listeners),
+        listeners=",".join(f"{protocol}://{HOST}:{of}" for protocol, of in listeners.items()),
     )
+    properties.write_text(written + "".join(f"{name}={value}\n" for name, value in (more_properties or {}).items()))
     temporary = directory / "tmp"
     temporary.mkdir()
     options = ["-XX:+UseSerialGC", f"-Djava.io.tmpdir={temporary}", "-cp", f"{jars}/*"]
     _format_storage(processes, [java, "-Xmx128m", *options], properties, directory)
-    process = processes.start(
-        "broker",
-        [java, "-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", *options, "kafka.Kafka", properties],
-        cwd=directory,
-    )
-    return Broker(process, f"{HOST}:{port}")
+
+    def run() -> Process:
+        jvm: list[str | Path] = [java, "-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", *options]
+        return processes.start("broker", [*jvm, "kafka.Kafka", properties], cwd=directory)
+
+    return Broker(run(), f"{HOST}:{port}", run)
 
 
 def _format_storage(processes: Processes, java: list[str | Path], properties: Path, directory: Path) -> None:

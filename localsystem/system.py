@@ -17,7 +17,7 @@ from localsystem.jars import BROKER_JARS, CONNECTOR_JARS, cache_directory, ensur
 from localsystem.java import find_java
 from localsystem.ports import HOST, free_ports
 from localsystem.processes import Process, Processes
-from tidegauge.monitor import Topics
+from tidegauge.kafka_spec import Topics
 
 PREDICTOR_READY_WITHIN_S: Final = 90.0
 TRANSFORMER_READY_WITHIN_S: Final = 60.0
@@ -88,7 +88,13 @@ class LocalSystem:
             [BROKER_JARS, CONNECTOR_JARS], java=self._java, processes=self.processes, cache=cache_directory()
         )
 
-    def start_broker(self, port: int | None = None) -> Broker:
+    def start_broker(
+        self,
+        port: int | None = None,
+        *,
+        more_listeners: Mapping[str, int] | None = None,
+        more_properties: Mapping[str, str] | None = None,
+    ) -> Broker:
         own_port, controller_port = free_ports(2)
         return start_broker(
             self.processes,
@@ -97,6 +103,8 @@ class LocalSystem:
             directory=self.directory / "broker",
             port=port or own_port,
             controller_port=controller_port,
+            more_listeners=more_listeners,
+            more_properties=more_properties,
         )
 
     def create_topics(self, broker: Broker, wanted: Topics) -> None:

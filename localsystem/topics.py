@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from localsystem.errors import LocalSystemError
-from tidegauge.monitor import Topic, Topics
+from tidegauge.kafka_spec import Topic, Topics
 
 _ANSWER_WITHIN_S: Final = 10.0
 _MESSAGE_BYTES: Final = 4_100_000
@@ -29,6 +29,7 @@ class Message:
     topic: str
     key: bytes
     value: bytes
+    partition: int
     read_at_s: float
     """Wall time at which it was read, seconds since the epoch."""
 
@@ -97,7 +98,8 @@ class Reader:
         for message in self._consumer.consume(1000, within_s):
             if message.error() is not None:
                 raise LocalSystemError(f"cannot read topic {message.topic()}: {message.error()}")
-            messages.append(Message(message.topic(), message.key() or b"", message.value() or b"", time.time()))
+            key, value = message.key() or b"", message.value() or b""
+            messages.append(Message(message.topic(), key, value, message.partition(), time.time()))
         return messages
 
     def read_all(self, *, within_s: float) -> Iterator[Message]:

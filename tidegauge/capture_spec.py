@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from tidegauge.errors import InvalidMonitor
+from tidegauge.secret_refs import SecretRef, parse_secret_ref
 from tidegauge.sections import Section
 
 PAYLOADS: Final = ("features", "scores", "raw")
@@ -25,7 +26,6 @@ LARGEST_BODY_BYTES: Final = 1 << 20
 
 _HEADER: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CREDENTIALS: Final = re.compile(
     r"auth|cookie|token|secret|passw|credential|session|signature|jwt|assertion|api-?_?key|access-?_?key|client-cert"
 )
@@ -33,21 +33,11 @@ _CREDENTIALS: Final = re.compile(
 
 
 @dataclass(frozen=True)
-class KeyRef:
-    """Where a key is: exactly one of the two. Its bytes are never part of a monitor."""
-
-    env: str | None = None
-    """Name of an environment variable."""
-    file: str | None = None
-    """Absolute path, as a secret is mounted."""
-
-
-@dataclass(frozen=True)
 class Redaction:
     """drop: as if missing. hash: HMAC-SHA-256 with the key. bucket: the middle of the baseline's bin it falls in."""
 
     kind: RedactionKind
-    key: KeyRef | None = None
+    key: SecretRef | None = None
 
 
 @dataclass(frozen=True)
@@ -145,16 +135,5 @@ def _redaction(path: str, value: Any) -> Redaction:
     if value in ("drop", "bucket"):
         return Redaction(value)
     if isinstance(value, Mapping) and list(value) == ["hash"]:
-        return Redaction("hash", _key(f"{path}.hash", value["hash"]))
+        return Redaction("hash", parse_secret_ref(f"{path}.hash", value["hash"]))
     raise InvalidMonitor(path, "drop, bucket, or {hash: NAME of the environment variable with the key}", value)
-
-
-def _key(path: str, value: Any) -> KeyRef:
-    if isinstance(value, str) and _VARIABLE.fullmatch(value):
-        return KeyRef(env=value)
-    if isinstance(value, Mapping) and list(value) == ["file"]:
-        file = value["file"]
-        if isinstance(file, str) and file.startswith("/"):
-            return KeyRef(file=file)
-    # The value is not repeated: where a key was written instead of its name, it would end in a log.
-    raise InvalidMonitor(path, "the NAME of an environment variable, or {file: an absolute PATH}", type(value).__name__)

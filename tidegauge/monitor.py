@@ -17,8 +17,10 @@ from tidegauge.capture_spec import Capture, parse_capture
 from tidegauge.drift_spec import Drift, parse_drift
 from tidegauge.errors import InvalidMonitor
 from tidegauge.extensions import is_extension
+from tidegauge.kafka_spec import Kafka, parse_kafka
 from tidegauge.sections import Section
 from tidegauge.statistics_spec import Statistics, parse_statistics
+from tidegauge.transformer_spec import TransformerSpec, parse_transformer
 
 API_VERSION: Final = "tidegauge.io/v1alpha1"
 
@@ -50,34 +52,6 @@ class BaselineRef:
     uri: str | None = None
     sha256: str | None = None
     """The profile's content id; with `uri` it is required and checked."""
-
-
-@dataclass(frozen=True)
-class Topic:
-    name: str
-    partitions: int = 1
-    replication: int = 1
-
-
-@dataclass(frozen=True)
-class Topics:
-    inference: Topic = Topic("tidegauge.inference", partitions=4)
-    outliers: Topic = Topic("tidegauge.outliers")
-    statistics: Topic = Topic("tidegauge.statistics")
-    drift: Topic = Topic("tidegauge.drift")
-    alerts: Topic = Topic("tidegauge.alerts")
-    dead_letter: Topic = Topic("tidegauge.dead-letter")
-
-
-@dataclass(frozen=True)
-class Kafka:
-    bootstrap_servers: str
-    topics: Topics = field(default_factory=Topics)
-
-
-@dataclass(frozen=True)
-class TransformerSpec:
-    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -142,9 +116,9 @@ def parse_monitor(document: object) -> ModelMonitor:
         inference_service=spec.text("inferenceService", name),
         model=_model(spec.section("model")),
         baseline=_baseline(spec.section("baseline")),
-        kafka=_kafka(spec.section("kafka")),
+        kafka=parse_kafka(spec.section("kafka")),
         suspend=spec.boolean("suspend", False),
-        transformer=_transformer(spec.section("transformer", {})),
+        transformer=parse_transformer(spec.section("transformer", {})),
         aggregator=parse_aggregator(spec.section("aggregator", {})),
         capture=parse_capture(spec.section("capture", {})),
         outliers=_outliers(spec.section("outliers", {})),
@@ -190,45 +164,6 @@ def _baseline(section: Section) -> BaselineRef:
         uri=section.optional_text("uri"),
         sha256=section.optional_text("sha256"),
     )
-
-
-_TOPIC_FIELDS: Final = {
-    "inference": "inference",
-    "outliers": "outliers",
-    "statistics": "statistics",
-    "drift": "drift",
-    "alerts": "alerts",
-    "deadLetter": "dead_letter",
-}
-
-
-def _kafka(section: Section) -> Kafka:
-    section.only("bootstrapServers", "topics")
-    topics = section.section("topics", {})
-    topics.only(*_TOPIC_FIELDS)
-    defaults = Topics()
-    chosen = {
-        attribute: _topic(topics.section(key, {}), getattr(defaults, attribute))
-        for key, attribute in _TOPIC_FIELDS.items()
-    }
-    names = [topic.name for topic in chosen.values()]
-    if len(set(names)) < len(names):
-        raise InvalidMonitor(topics.path, "topics with different names", names)
-    return Kafka(section.text("bootstrapServers"), Topics(**chosen))
-
-
-def _topic(section: Section, default: Topic) -> Topic:
-    section.only("name", "partitions", "replication")
-    return Topic(
-        name=section.matching("name", re.compile(r"[A-Za-z0-9._-]{1,249}"), "a Kafka topic name", default.name),
-        partitions=section.integer("partitions", default.partitions, low=1),
-        replication=section.integer("replication", default.replication, low=1),
-    )
-
-
-def _transformer(section: Section) -> TransformerSpec:
-    section.only("workers")
-    return TransformerSpec(section.integer("workers", 1, low=1))
 
 
 def _outliers(section: Section) -> Outliers:

@@ -14,7 +14,8 @@ from tidegauge.baseline import BaselineProfile
 from tidegauge.blocks import Source
 from tidegauge.drift_spec import Drift
 from tidegauge.frames import as_source
-from tidegauge.monitor import BaselineRef, Kafka, ModelMonitor, ModelRef, Windows
+from tidegauge.kafka_spec import Kafka
+from tidegauge.monitor import BaselineRef, ModelMonitor, ModelRef, Windows
 from tidegauge.own_checks import check_own
 from tidegauge.report import WindowReport
 from tidegauge.statistics_spec import Statistics

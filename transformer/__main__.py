@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any, Final
 
@@ -31,10 +33,11 @@ from transformer.connection import ClientConnection
 from transformer.grpc_proxy import GrpcServer, serve_grpc
 from transformer.listening import BACKLOG, listen, reserve
 from transformer.metrics import register
-from transformer.monitoring import Monitoring, check_kafka, open_monitoring
+from transformer.monitoring import Monitoring, check_delivery, open_monitoring
 from transformer.room import Room
 from transformer.settings import GRACE_S, REQUESTS_GRACE_S, Grpc, Settings, read_settings
 from transformer.upstream import Upstream
+from transformer.workers import DIRECTORY_VARIABLE, SharedNumbers
 from transformer.wrapped import Wrapped
 
 _GARBAGE_THRESHOLDS: Final = (20_000, 20, 50)
@@ -43,7 +46,7 @@ _GARBAGE_THRESHOLDS: Final = (20_000, 20, 50)
 def main() -> int:
     try:
         settings = read_settings(sys.argv[1:])
-        check_kafka(settings.monitor)
+        check_delivery(settings.monitor)
         _wrapped_model(settings)  # before anything is served
         listener = listen(settings.http_port)
         grpc_port = None if settings.grpc is None else reserve("--grpc_port", settings.grpc.port)
@@ -128,7 +131,7 @@ def _arguments_of_the_sdk(settings: Settings) -> Iterator[None]:
 
 async def _open_serving(settings: Settings, room: Room, sdk: Any, context: Context) -> Serving:
     upstream = _upstream(settings) if settings.predictor_rest else None
-    monitoring = None if settings.monitor.suspend else open_monitoring(settings.monitor, settings.profile, EventClock())
+    monitoring, shared = _open_monitoring(settings)
     grpc_server = None if settings.grpc is None else await _serve_grpc(settings, settings.grpc, room, monitoring)
     model = _wrapped_model(settings)
     wrapped = None
@@ -146,8 +149,22 @@ async def _open_serving(settings: Settings, room: Room, sdk: Any, context: Conte
         if monitoring is not None:
             monitoring.scorer.close()
             await monitoring.recorder.close(GRACE_S - REQUESTS_GRACE_S - CLOSE_S)
+        if shared is not None:
+            shared.close()
 
     return Serving(upstream, monitoring, close, wrapped)
+
+
+def _open_monitoring(settings: Settings) -> tuple[Monitoring | None, SharedNumbers | None]:
+    if settings.monitor.suspend:
+        return None, None
+    monitoring = open_monitoring(settings.monitor, settings.profile, EventClock(), workers=settings.workers)
+    directory = os.environ.get(DIRECTORY_VARIABLE)
+    if directory is None:
+        return monitoring, None
+    shared = monitoring.metrics.workers = SharedNumbers(Path(directory), monitoring.metrics.snapshot)
+    shared.start()
+    return monitoring, shared
 
 
 def _upstream(settings: Settings) -> Upstream:
@@ -223,7 +240,9 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)
     if settings.workers > 1:
-        Multiprocess(config, [listener]).run()
+        with TemporaryDirectory(prefix="tidegauge-workers-") as shared:
+            os.environ[DIRECTORY_VARIABLE] = shared
+            Multiprocess(config, [listener]).run()
     else:
         uvicorn.Server(config).run([listener])
 

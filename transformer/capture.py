@@ -24,6 +24,8 @@ DROP_REASONS: Final = (
     "cancelled",  # the request was cut off before its answer
     "internal_error",  # a fault of ours
     "stopped",  # still under way when the process had to end
+    "spool_full",  # the spool is at its bound, or the disk is full or too slow
+    "spool_failed",  # the spool's file cannot be written or read
     "request_not_seen",  # the collector saw a response event alone
     "event_full",  # the collector had no room for the request's event
     "event_too_large",  # the request's event was longer than the collector takes
@@ -73,7 +75,8 @@ class Boundary:
 class Ledger:
     """
     One incarnation's requests. Each gets the next number on arrival and ends once, as acknowledged, as left out by
-    sampling, or as dropped for a reason; until then it is in flight. So the account balances at every instant.
+    sampling, or as dropped for a reason; until then it is in flight, or on disk. So the account balances at every
+    instant.
 
     Times must not go back. Boundaries that have come due wait in `take_due`; each is exact, whether it was an arrival
     or a tick that passed it first.
@@ -84,7 +87,7 @@ class Ledger:
         self.seq = 0
         self._next_ms = first + _SECOND_MS
         self._due = [Boundary(first, 0)]
-        self._acknowledged = self._in_flight = self._sampled_out = 0
+        self._acknowledged = self._in_flight = self._sampled_out = self._spooled = 0
         self._dropped: Counter[str] = Counter()
 
     def arrive(self, now_ms: int) -> int:
@@ -111,10 +114,26 @@ class Ledger:
         self._in_flight -= 1
         self._acknowledged += 1
 
-    def drop(self, reason: str) -> None:
+    def drop(self, reason: str, number: int = 1) -> None:
         """reason: one of DROP_REASONS."""
-        self._in_flight -= 1
-        self._dropped[reason] += 1
+        if number:
+            self._in_flight -= number
+            self._dropped[reason] += number
+
+    def spool(self, number: int = 1) -> None:
+        """So many went to disk."""
+        self._in_flight -= number
+        self._spooled += number
+
+    def unspool(self, number: int = 1) -> None:
+        """So many are on their way again, read from disk."""
+        self._spooled -= number
+        self._in_flight += number
+
+    def lose_spool(self) -> None:
+        """What was on disk cannot be read any more."""
+        self._dropped["spool_failed"] += self._spooled
+        self._spooled = 0
 
     def leave_out(self) -> None:
         """By sampling: the request has no record."""
@@ -132,4 +151,5 @@ class Ledger:
             dropped=dict(self._dropped),
             sampled_out=self._sampled_out,
             in_flight=self._in_flight,
+            spooled=self._spooled,
         )

@@ -18,10 +18,11 @@ import orjson
 from numpy.typing import NDArray
 
 from tidegauge.baseline import BaselineProfile
-from tidegauge.capture_spec import Capture, KeyRef
+from tidegauge.capture_spec import Capture
 from tidegauge.features import UNSEEN_NAME, FeatureSchema, Matrix
 from tidegauge.lots import is_drawn
 from tidegauge.reference import FeatureReference
+from tidegauge.secret_refs import MissingSecret, SecretRef
 from transformer.arguments import InvalidSettings
 from transformer.served import Scored, ServedRequest
 
@@ -136,17 +137,13 @@ def rules(capture: Capture, profile: BaselineProfile, environment: Mapping[str, 
     return Captured(capture, schema, Redactor(schema, columns, tokens) if columns or tokens else None)
 
 
-def _key(reference: KeyRef, at: str, environment: Mapping[str, str]) -> bytes:
-    if reference.env is not None:
-        where, key = f"the environment variable {reference.env}", environment.get(reference.env, "").encode()
-    else:
-        where = f"the file {reference.file}"
-        try:
-            key = Path(str(reference.file)).read_bytes().strip()
-        except OSError as error:
-            raise InvalidSettings(f"{at}: {where}: {error.strerror}: mount the key there") from error
+def _key(reference: SecretRef, at: str, environment: Mapping[str, str]) -> bytes:
+    try:
+        key = reference.read(environment, lambda path: Path(path).read_bytes())
+    except MissingSecret as error:
+        raise InvalidSettings(f"{at}: {error}") from error
     if len(key) < KEY_BYTES:
-        raise InvalidSettings(f"{at}: {where} has {len(key)} bytes: give it a key of at least {KEY_BYTES}")
+        raise InvalidSettings(f"{at}: {reference.place} has {len(key)} bytes: give it a key of at least {KEY_BYTES}")
     return key
 
 

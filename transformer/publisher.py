@@ -1,5 +1,6 @@
 """
-Encoded records handed to Kafka: an idempotent producer behind a bounded queue. The only module that knows a client.
+Encoded records handed to Kafka: an idempotent producer behind a bounded queue. Only this module and what continues it
+for records on disk (spooled.py) know a client.
 
 Nothing here blocks. Delivery reports are taken up by `poll`, which the owner calls from its event loop many times a
 second: librdkafka does its work in threads of its own, and reports taken up by a Python thread would make requests wait
@@ -16,6 +17,8 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from transformer.spool_file import COPY, HEARTBEAT, RECORD
+
 QUEUE_MESSAGES: Final = 100_000
 QUEUE_KBYTES: Final = 128 * 1024
 """
@@ -24,7 +27,7 @@ of a broker's absence at 1,000 requests/s, in 128 MiB.
 """
 MESSAGE_BYTES: Final = 4_000_000
 DELIVERY_TIMEOUT_MS: Final = 300_000
-LINGER_MS: Final = 5
+LINGER_MS: Final = 20
 
 _LOG_INTERVAL_S: Final = 30.0
 
@@ -62,8 +65,9 @@ class Publisher:
         options: dict[str, Any] | None = None,
     ) -> None:
         """Raises InvalidKafka. A broker that cannot be reached is no error: records wait in the queue."""
-        self._inference_topic, self._outliers_topic = inference_topic, outliers_topic
+        self._topics = {RECORD: inference_topic, COPY: outliers_topic, HEARTBEAT: inference_topic}
         self._on_acknowledged, self._on_dropped = on_acknowledged, on_dropped
+        self._reports = {RECORD: self._record_reported, COPY: self._copy_reported, HEARTBEAT: self._heartbeat_reported}
         self._logged: dict[str, float] = {}
         try:
             self._producer = Producer(self._configuration(bootstrap_servers) | (options or {}))
@@ -71,19 +75,14 @@ class Publisher:
             raise InvalidKafka(str(error)) from error
 
     def publish(self, key: str, record: bytes) -> None:
-        try:
-            self._producer.produce(self._inference_topic, record, key, on_delivery=self._reported)
-        except BufferError:
-            self._drop("queue_full", "the queue is full")
-        except KafkaException as error:
-            self._drop(_reason(error.args[0]), str(error))
+        self._send(RECORD, key, record)
 
     def publish_outlier(self, key: str, record: bytes) -> None:
         """A copy for the outliers topic; the record itself is accounted for on the inference topic."""
-        self._produce_unaccounted(self._outliers_topic, key, record)
+        self._send(COPY, key, record)
 
     def publish_heartbeat(self, key: str, heartbeat: bytes) -> None:
-        self._produce_unaccounted(self._inference_topic, key, heartbeat)
+        self._send(HEARTBEAT, key, heartbeat)
 
     def poll(self) -> None:
         """Takes up the delivery reports that have come."""
@@ -103,8 +102,14 @@ class Publisher:
             await asyncio.sleep(0.005)
         return len(self._producer)
 
-    def give_up(self) -> None:
+    async def give_up(self) -> None:
         """What is still under way becomes dropped: "stopped"."""
+        self._purge()
+
+    async def close(self) -> None:
+        """After the last of all."""
+
+    def _purge(self) -> None:
         self._producer.purge()
         self._producer.flush(1.0)
 
@@ -125,21 +130,35 @@ class Publisher:
             "error_cb": self._error,
         }
 
-    def _produce_unaccounted(self, topic: str, key: str, value: bytes) -> None:
+    def _send(self, kind: int, key: str, value: bytes) -> None:
         try:
-            self._producer.produce(topic, value, key, on_delivery=self._unaccounted)
-        except (BufferError, KafkaException) as error:
-            self._say("not_sent", topic, error)
+            self._producer.produce(self._topics[kind], value, key, on_delivery=self._reports[kind])
+        except BufferError:
+            self._overflowed(kind, key, value)
+        except KafkaException as error:
+            self._not_sent(kind, reason_of(error.args[0]), str(error))
 
-    def _reported(self, error: KafkaError | None, _message: object) -> None:
+    def _overflowed(self, kind: int, _key: str, _value: bytes) -> None:
+        self._not_sent(kind, "queue_full", "the queue is full")
+
+    def _not_sent(self, kind: int, reason: str, why: str) -> None:
+        if kind == RECORD:
+            self._drop(reason, why)
+        else:
+            self._say("not_sent", self._topics[kind], why)
+
+    def _record_reported(self, error: KafkaError | None, _message: Any) -> None:
         if error is None:
             self._on_acknowledged()
         else:
-            self._drop(_reason(error), error.str())
+            self._drop(reason_of(error), error.str())
 
-    def _unaccounted(self, error: KafkaError | None, message: Any) -> None:
+    def _copy_reported(self, error: KafkaError | None, message: Any) -> None:
         if error is not None:
             self._say("not_delivered", message.topic(), error)
+
+    def _heartbeat_reported(self, error: KafkaError | None, message: Any) -> None:
+        self._copy_reported(error, message)
 
     def _drop(self, reason: str, why: str) -> None:
         self._on_dropped(reason)
@@ -155,5 +174,5 @@ class Publisher:
             _log.warning("%s kind=%s why=%s (said once in %.0f s)", event, kind, why, _LOG_INTERVAL_S)
 
 
-def _reason(error: KafkaError) -> str:
+def reason_of(error: KafkaError) -> str:
     return "producer_failed" if error.fatal() else _REASONS.get(error.code(), "rejected")

@@ -33,7 +33,8 @@ class Destination(Protocol):
     def publish_heartbeat(self, key: str, heartbeat: bytes) -> None: ...
     def poll(self) -> None: ...
     async def flush(self, timeout_s: float) -> int: ...
-    def give_up(self) -> None: ...
+    async def give_up(self) -> None: ...
+    async def close(self) -> None: ...
 
 
 class Recorder:
@@ -95,26 +96,31 @@ class Recorder:
         self._ledger.drop(reason)
 
     async def close(self, timeout_s: float) -> None:
-        """The last records, then the last heartbeat; what Kafka does not take within timeout_s becomes dropped."""
+        """
+        The last records, then the last heartbeat. What Kafka does not take within timeout_s goes to the spool; without
+        one it becomes dropped.
+        """
         if self._timer is not None:
             self._timer.cancel()
         self._drain()
         if await self._destination.flush(timeout_s):
-            self._destination.give_up()
+            await self._destination.give_up()
         now_ms = self._clock.now_ms()
         self._ledger.tick(now_ms)
         self._publish_heartbeats()
         # It counts what arrived before its time, and something may have arrived in this very millisecond.
         self._publish_heartbeat(Boundary(now_ms + 1, self._ledger.seq), final=True)
         if await self._destination.flush(min(timeout_s, 2.0)):
-            self._destination.give_up()
+            await self._destination.give_up()
+        await self._destination.close()
         account = self._ledger.account()
         _log.info(
-            "stopped served=%d acknowledged=%d dropped=%s sampled_out=%d",
+            "stopped served=%d acknowledged=%d dropped=%s sampled_out=%d spooled=%d",
             account.served,
             account.acknowledged,
             dict(account.dropped),
             account.sampled_out,
+            account.spooled,
         )
 
     def _tick(self) -> None:

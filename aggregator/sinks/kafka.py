@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from aggregator.brokers import Brokers
 from aggregator.courier import Refused, SinkFailed
 from aggregator.evaluate import Output
 
@@ -33,8 +34,8 @@ class KafkaSink:
 
     name: Final = "kafka"
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._servers = bootstrap_servers
+    def __init__(self, brokers: Brokers) -> None:
+        self._brokers = brokers
         self._producer: Any = None
 
     def write(self, outputs: Sequence[Output]) -> None:
@@ -85,7 +86,8 @@ class KafkaSink:
         if self._producer is None:
             self._producer = Producer(
                 {
-                    "bootstrap.servers": self._servers,
+                    **self._brokers.client_options,
+                    "bootstrap.servers": self._brokers.bootstrap_servers,
                     "enable.idempotence": True,  # and so acks=all
                     "compression.type": "lz4",
                     "linger.ms": 2,

@@ -14,7 +14,7 @@ import orjson
 from localsystem import topics
 from localsystem.errors import LocalSystemError
 from tidegauge.errors import InvalidRecord
-from tidegauge.monitor import Topics
+from tidegauge.kafka_spec import Topics
 from tidegauge.records import Account, Heartbeat, InferenceRecord, decode
 
 _READ_S: Final = 0.2

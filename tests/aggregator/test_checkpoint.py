@@ -15,7 +15,7 @@ from aggregator.errors import StartError
 from tests.aggregator.doors import catalogue, profile
 from tests.support.examples import SCHEMA, mixed_rows
 from tidegauge.baseline import BaselineProfile
-from tidegauge.monitor import Topic, Topics
+from tidegauge.kafka_spec import Topic, Topics
 
 
 def with_baseline(seed: int) -> Catalogue:

@@ -25,7 +25,8 @@ from localsystem.system import AGGREGATOR_READY_LINE, AGGREGATOR_READY_WITHIN_S,
 from tests.aggregator.doors import START_MS, Message, encode, heartbeat, profile, traffic
 from tests.support.examples import monitor_document
 from tests.support.waiting import wait_until
-from tidegauge.monitor import ModelMonitor, Topics, parse_monitor
+from tidegauge.kafka_spec import Topics
+from tidegauge.monitor import ModelMonitor, parse_monitor
 from tidegauge.records import Heartbeat, InferenceRecord
 from tidegauge.summaries.window_summary import summarise
 from tidegauge.verdict import judge

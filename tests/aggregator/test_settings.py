@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from aggregator.brokers import Brokers
 from aggregator.errors import StartError
 from aggregator.settings import Settings, parse_settings
 from tests.aggregator.doors import profile
@@ -51,7 +52,7 @@ def test_the_defaults(parse: Parse, monitor: WriteMonitor, tmp_path: Path) -> No
     assert settings.catalogue.profiles == {profile().content_id: profile().dump()}
     assert settings == Settings(
         catalogue=settings.catalogue,
-        bootstrap_servers="127.0.0.1:9092",
+        brokers=Brokers("127.0.0.1:9092"),
         checkpoint=tmp_path / "checkpoint",
         store="sqlite:///tidegauge.db",
         master="local[*]",

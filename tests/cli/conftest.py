@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from localsystem.system import LocalSystem
-from tidegauge.monitor import Topics
+from tidegauge.kafka_spec import Topics
 
 
 @pytest.fixture(scope="session")

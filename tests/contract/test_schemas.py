@@ -115,6 +115,10 @@ def test_what_we_never_write_does_not_fit(name: str, changes: dict[str, Any]) ->
         validate(name, json.loads(message) | changes)
 
 
+def secured(**security: Any) -> dict[str, Any]:
+    return {"kafka": {"bootstrapServers": "a:1", "security": security}}
+
+
 @pytest.mark.parametrize("path", sorted((DATA / "monitors").glob("*.yaml")), ids=lambda path: path.stem)
 def test_monitor_files_fit_the_schema_and_are_parsed(path: Any) -> None:
     document = yaml.safe_load(path.read_text())
@@ -132,6 +136,17 @@ def test_monitor_files_fit_the_schema_and_are_parsed(path: Any) -> None:
         pytest.param({"kafka": {}}, id="no-brokers"),
         pytest.param({"kafka": {"bootstrapServers": "a:1", "topics": {"inference": {"name": "a b"}}}}, id="topic-name"),
         pytest.param({"transformer": {"workers": 0}}, id="no-workers"),
+        pytest.param({"transformer": {"spool": {}}}, id="a-spool-nowhere"),
+        pytest.param({"transformer": {"spool": {"directory": "spool"}}}, id="a-relative-spool"),
+        pytest.param({"transformer": {"spool": {"directory": "/s", "maxBytes": "much"}}}, id="a-spool-of-no-size"),
+        pytest.param(secured(protocol="TLS"), id="unknown-protocol"),
+        pytest.param(secured(caFile="/ca"), id="an-authority-without-tls"),
+        pytest.param(secured(protocol="SSL", caFile="ca"), id="a-relative-file"),
+        pytest.param(secured(protocol="SSL", keyFile="/key"), id="half-a-certificate"),
+        pytest.param(secured(protocol="SASL_SSL"), id="no-login"),
+        pytest.param(secured(protocol="SSL", sasl={"username": "a", "password": "B"}), id="a-login-nobody-asks-for"),
+        pytest.param(secured(protocol="SASL_SSL", sasl={"username": "a"}), id="no-password"),
+        pytest.param(secured(protocol="SASL_SSL", sasl={"username": "a", "password": "b c"}), id="a-password-itself"),
         pytest.param({"outliers": {"detectors": ["psychic"]}}, id="unknown-detector"),
         pytest.param({"outliers": {"detectors": []}}, id="no-detector"),
         pytest.param({"outliers": {"falseAlarmRate": 0}}, id="rate-zero"),

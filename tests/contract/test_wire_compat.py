@@ -14,19 +14,16 @@ from tests.support.schemas import DATA, validate
 from tidegauge.aggregator_spec import AggregatorSpec
 from tidegauge.alerts_spec import AlertPolicy
 from tidegauge.baseline import BaselineProfile
-from tidegauge.capture_spec import Capture, KeyRef, Redaction
+from tidegauge.capture_spec import Capture, Redaction
 from tidegauge.drift_spec import Drift, FalseAlarmBudget, OwnTests
 from tidegauge.errors import InvalidBaseline, InvalidSummary
 from tidegauge.features import FeatureSchema, FeatureSpec, coerce_rows
+from tidegauge.kafka_spec import Kafka, Login, Security, Topic, Topics
 from tidegauge.monitor import (
     BaselineRef,
-    Kafka,
     ModelMonitor,
     ModelRef,
     Outliers,
-    Topic,
-    Topics,
-    TransformerSpec,
     Windows,
     parse_monitor,
 )
@@ -39,11 +36,13 @@ from tidegauge.records import (
     encode_record,
 )
 from tidegauge.scoring.scorer import Scorer
+from tidegauge.secret_refs import SecretRef
 from tidegauge.statistics_spec import Statistics
 from tidegauge.summaries import container
 from tidegauge.summaries.request_counts import RequestCounts
 from tidegauge.summaries.served_account import Bound, Completeness, Incarnation
 from tidegauge.summaries.window_summary import FIRST_MAGIC, MAGIC, WindowSummary, summarise
+from tidegauge.transformer_spec import Spool, TransformerSpec
 from tidegauge.verdict import judge
 from tidegauge.webhooks_spec import Webhook
 from tidegauge.windows import Window
@@ -364,9 +363,16 @@ def test_full_monitor_v1alpha1() -> None:
                 alerts=Topic("shuttle.alerts"),
                 dead_letter=Topic("shuttle.dead-letter"),
             ),
+            Security(
+                "SASL_SSL",
+                "/run/kafka/ca.crt",
+                "/run/kafka/tls.crt",
+                "/run/kafka/tls.key",
+                Login("SCRAM-SHA-256", "tidegauge", SecretRef(file="/run/kafka/password")),
+            ),
         ),
         suspend=True,
-        transformer=TransformerSpec(workers=2),
+        transformer=TransformerSpec(workers=2, spool=Spool("/var/spool/tidegauge", 2 << 30)),
         aggregator=AggregatorSpec("postgresql+psycopg://tidegauge@db/tidegauge", 90 * 86_400_000, "reports/"),
         capture=Capture(
             sample_rate=0.25,
@@ -375,8 +381,8 @@ def test_full_monitor_v1alpha1() -> None:
             redact={
                 "ssn": Redaction("drop"),
                 "income": Redaction("bucket"),
-                "city": Redaction("hash", KeyRef(env="CITY_KEY")),
-                "street": Redaction("hash", KeyRef(file="/run/keys/street")),
+                "city": Redaction("hash", SecretRef(env="CITY_KEY")),
+                "street": Redaction("hash", SecretRef(file="/run/keys/street")),
             },
             max_record_bytes=900_000,
             max_body_bytes=4096,

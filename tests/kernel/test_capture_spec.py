@@ -13,11 +13,11 @@ from tidegauge.capture_spec import (
     MOST_HEADERS,
     MOST_LABELS,
     Capture,
-    KeyRef,
     Redaction,
 )
 from tidegauge.errors import InvalidMonitor
 from tidegauge.monitor import parse_monitor
+from tidegauge.secret_refs import SecretRef
 
 
 def capture(**section: Any) -> Capture:
@@ -44,8 +44,8 @@ def test_every_field_is_read() -> None:
     assert found.redact == {
         "a": Redaction("drop"),
         "b": Redaction("bucket"),
-        "c": Redaction("hash", KeyRef(env="KEY")),
-        "d": Redaction("hash", KeyRef(file="/run/key")),
+        "c": Redaction("hash", SecretRef(env="KEY")),
+        "d": Redaction("hash", SecretRef(file="/run/key")),
     }
     assert (found.sample_rate, found.max_record_bytes, found.max_body_bytes) == (0.5, 20_000, 100)
 

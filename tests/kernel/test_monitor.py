@@ -15,21 +15,11 @@ from tidegauge.aggregator_spec import AggregatorSpec
 from tidegauge.drift import DRIFT_TESTS
 from tidegauge.drift_spec import DECISIVE_TESTS, Drift, FalseAlarmBudget
 from tidegauge.errors import InvalidMonitor, TidegaugeError
-from tidegauge.monitor import (
-    DETECTOR_NAMES,
-    BaselineRef,
-    Kafka,
-    ModelMonitor,
-    ModelRef,
-    Outliers,
-    Topic,
-    Topics,
-    TransformerSpec,
-    Windows,
-    parse_monitor,
-)
+from tidegauge.kafka_spec import Kafka, Topic, Topics
+from tidegauge.monitor import DETECTOR_NAMES, BaselineRef, ModelMonitor, ModelRef, Outliers, Windows, parse_monitor
 from tidegauge.scoring import DETECTORS
 from tidegauge.sections import duration_ms
+from tidegauge.transformer_spec import TransformerSpec
 
 THE_DEMOS_MONITOR = """
 apiVersion: tidegauge.io/v1alpha1

@@ -15,7 +15,7 @@ from localsystem.ports import HOST
 from localsystem.processes import session_members
 from localsystem.system import LocalSystem
 from localsystem.topics import Reader, all_of
-from tidegauge.monitor import Topics
+from tidegauge.kafka_spec import Topics
 
 
 @pytest.fixture

@@ -267,8 +267,8 @@ def serve_monitor(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[..., Program]]:
     """
-    (profile, topic, capture section, arguments, outliers section) -> a running transformer of the model "sums" before
-    the constant predictor.
+    (profile, topic, capture section, spool, arguments, outliers section) -> a running transformer of the model "sums"
+    before the constant predictor. spool: its directory, and Kafka cannot be reached.
     """
     running: list[Program] = []
 
@@ -277,6 +277,7 @@ def serve_monitor(
         topic: str,
         *,
         capture: dict[str, Any] | None = None,
+        spool: Path | None = None,
         more: tuple[str, ...] = (),
         **outliers: Any,
     ) -> Program:
@@ -290,9 +291,10 @@ def serve_monitor(
                 "model": {"name": "sums"},
                 "baseline": {"file": "baseline.json"},
                 "kafka": {
-                    "bootstrapServers": shared_broker,
+                    "bootstrapServers": "127.0.0.1:1" if spool else shared_broker,
                     "topics": {"inference": {"name": topic}, "outliers": {"name": f"{topic}-outliers"}},
                 },
+                "transformer": {"spool": {"directory": str(spool)}} if spool else {},
                 "capture": capture or {},
                 "outliers": outliers,
             },

@@ -125,9 +125,9 @@ def test_a_bucketed_value_is_another_of_the_same_bin(edges: list[float], value: 
     ("redact", "environment", "why"),
     [
         ({"nobody": "drop"}, {}, "no such feature"),
-        ({"a": {"hash": "KEY"}}, {}, "has 0 bytes"),
+        ({"a": {"hash": "KEY"}}, {}, "is empty"),
         ({"a": {"hash": "KEY"}}, {"KEY": "short"}, "has 5 bytes"),
-        ({"a": {"hash": {"file": "/nowhere/key"}}}, {}, "mount the key there"),
+        ({"a": {"hash": {"file": "/nowhere/key"}}}, {}, "mount the secret there"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_says_what_to_do(

@@ -63,7 +63,10 @@ class Kept:
     async def flush(self, timeout_s: float) -> int:
         return 0
 
-    def give_up(self) -> None:
+    async def give_up(self) -> None:
+        pass
+
+    async def close(self) -> None:
         pass
 
 

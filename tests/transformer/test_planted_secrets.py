@@ -1,6 +1,6 @@
 """
 Secrets planted wherever a request may have them, and everything that left the process searched for them: the topics,
-the logs, the metrics.
+the logs, the metrics, the disk.
 """
 
 from __future__ import annotations
@@ -168,3 +168,18 @@ def test_with_scores_alone_no_value_and_no_prediction_leaves(
     first = next(record for record in records if record.get("seq") == 1 and record["kind"] == "inference")
     assert first["features"] is None and first["predictions"] is None and first["top"] == []
     assert first["p_values"]["combined"][0] > 0
+
+
+def test_nor_are_they_on_disk_while_kafka_is_away(
+    serve_monitor: Callable[..., Any], constant_predictor: Any, private: BaselineProfile, tmp_path: Path
+) -> None:
+    constant_predictor.says = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n" + b'{"predictions": [1]}'
+    capture = {"redact": {"social": "drop", "income": "bucket", "city": "drop"}}
+    transformer = serve_monitor(private, "spooled", capture=capture, spool=tmp_path)
+    for body in BODIES:
+        assert send(transformer, body.encode()) == 200
+    assert transformer.stop() == 0
+    on_disk = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert on_disk.count(b'"kind":"inference"') == len(BODIES)
+    for secret in secrets():
+        assert secret not in on_disk, secret

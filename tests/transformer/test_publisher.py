@@ -80,7 +80,7 @@ def test_what_is_left_at_the_end_is_dropped_as_stopped(ledger: Ledger) -> None:
         ledger.arrive(0)
         sender.publish("id", b"record")
     assert asyncio.run(sender.flush(0.05)) == 3
-    sender.give_up()
+    asyncio.run(sender.give_up())
     assert ledger.account().dropped == {"stopped": 3}
     assert ledger.account().in_flight == 0
 

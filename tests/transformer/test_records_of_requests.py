@@ -60,7 +60,10 @@ class Kept:
             self.ledger.acknowledge()
         return 0
 
-    def give_up(self) -> None:
+    async def give_up(self) -> None:
+        pass
+
+    async def close(self) -> None:
         pass
 
 

@@ -24,7 +24,7 @@ from transformer.collector.server import Intake, application
 from transformer.collector.settings import CollectorSettings, read_settings
 from transformer.listening import listen
 from transformer.metrics import register
-from transformer.monitoring import Monitoring, check_kafka, open_monitoring
+from transformer.monitoring import Monitoring, check_delivery, open_monitoring
 from transformer.settings import GRACE_S
 
 UPLOADS_S: Final = 5.0
@@ -37,7 +37,7 @@ IDLE_S: Final = 65.0
 def main() -> int:
     try:
         settings = read_settings(sys.argv[1:])
-        check_kafka(settings.monitor)
+        check_delivery(settings.monitor)
         listener = listen(settings.http_port)
     except InvalidSettings as error:
         print(f"collector: {error}", file=sys.stderr)

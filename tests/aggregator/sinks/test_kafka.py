@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from aggregator.brokers import Brokers
 from aggregator.courier import Refused, SinkFailed
 from aggregator.evaluate import REPORT, Output
 from aggregator.sinks import kafka
@@ -32,7 +33,7 @@ def keys(broker: str, topic: str, count: int) -> list[bytes | None]:
 def test_what_has_a_topic_is_sent_there_and_what_is_too_long_is_refused_alone(host: Producer) -> None:
     broker = servers(host)
     long = Output(REPORT, "reports", "long", b"x" * (LARGEST_BYTES + 1))
-    sink = KafkaSink(broker)
+    sink = KafkaSink(Brokers(broker))
     with pytest.raises(Refused, match="MSG_SIZE_TOO_LARGE") as refused:
         sink.write([Output(REPORT, "reports", "a", b"1"), Output(REPORT, None, "b", b"2"), long])
     sink.write([Output(REPORT, "reports", "c", b"3")])
@@ -44,7 +45,7 @@ def test_what_has_a_topic_is_sent_there_and_what_is_too_long_is_refused_alone(ho
 
 def test_nobody_there_is_a_failure_that_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka, "MESSAGE_TIMEOUT_S", 1)
-    sink = KafkaSink("127.0.0.1:1")
+    sink = KafkaSink(Brokers("127.0.0.1:1"))
     with pytest.raises(SinkFailed, match="1 of 1 not acknowledged: _MSG_TIMED_OUT"):
         sink.write([Output(REPORT, "reports", "a", b"1")])
     sink.close()
