@@ -180,6 +180,6 @@ def test_nor_are_they_on_disk_while_kafka_is_away(
         assert send(transformer, body.encode()) == 200
     assert transformer.stop() == 0
     on_disk = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
-    assert on_disk.count(b'"kind":"inference"') == len(BODIES)
+    assert on_disk.count(b'"kind":"inference"') >= len(BODIES), "those with an outlier twice"
     for secret in secrets():
         assert secret not in on_disk, secret
