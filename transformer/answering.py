@@ -13,7 +13,7 @@ from transformer.exchange import Exchange, UpstreamError
 from transformer.monitoring import Monitoring
 from transformer.parse import ANSWER_BYTES
 from transformer.served import ServedRequest
-from transformer.wire import Headers, outlier_headers
+from transformer.wire import Headers, outlier_headers, outlier_lines
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -31,6 +31,15 @@ def own_headers(request: ServedRequest, monitoring: Monitoring, *, named: bool) 
     if not named:
         own.append((b"x-request-id", request.id.encode("latin-1")))
     return own
+
+
+def own_lines(request: ServedRequest, monitoring: Monitoring, *, named: bool) -> bytes:
+    """`own_headers` as they go over the wire."""
+    own = b""
+    if monitoring.policy != "shadow":
+        monitoring.scorer.settle(request)
+        own = outlier_lines(request, baseline=monitoring.baseline)
+    return own if named else own + b"x-request-id: %b\r\n" % request.id.encode("latin-1")
 
 
 def is_rejected(request: ServedRequest, monitoring: Monitoring) -> bool:

@@ -56,7 +56,7 @@ ANSWER_BYTES: Final = 1 << 20
 """Longer answers are not read for predictions: the record would exceed what a Kafka broker takes by default."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rows:
     """Each a list of values in schema order or a mapping from feature name to value; not yet checked."""
 
@@ -215,7 +215,7 @@ _NOT_ROWS: Final = Unreadable("not_rows")
 _WRONG_SHAPE: Final = Unreadable("wrong_shape")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """
     predictions: v1 "predictions"; v2 the data of the one output, or {name: data} of several; None where there are none.

@@ -13,7 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from transformer.answering import Receive, Send, is_rejected, own_headers, refuse, send_stream, send_whole, withheld
+from transformer.answering import (
+    Receive,
+    Send,
+    is_rejected,
+    own_headers,
+    own_lines,
+    refuse,
+    send_stream,
+    send_whole,
+    withheld,
+)
 from transformer.bodies import Bodies, Unread
 from transformer.exchange import Exchange, UpstreamError
 from transformer.monitoring import Monitoring
@@ -77,11 +87,11 @@ class Predictions:
         if not head.sized:
             return None
         request.answer_encoded, request.answer_binary = head.encoded, head.binary
-        own = own_headers(request, self._monitoring, named=head.names_request)
+        own = own_lines(request, self._monitoring, named=head.names_request)
         request.answer = exchange.taken()
         if not keep_alive:
-            own += CLOSE
-        answer = answer_bytes(status, head.headers + own, request.answer)
+            own += b"connection: close\r\n"
+        answer = answer_bytes(status, head.headers, own, request.answer)
         request.latency_s = time.perf_counter() - request.started
         return answer
 

@@ -11,13 +11,14 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tidegauge.features import CoercedRows, FeatureSchema, coerce_columns, coerce_rows, numeric_rows
+from tidegauge.features import CoercedRows, FeatureSchema, Matrix, coerce_columns, coerce_rows, numeric_rows
 from tidegauge.scoring.scored import ScoredRow, ScoredRows
 from tidegauge.scoring.scorer import Scorer
 from transformer.backlog import Backlog
@@ -39,10 +40,12 @@ So much is read whatever the clock says, in some 0.2 ms: where the process was h
 putting it off gains nothing.
 """
 
+_NO_ROWS: Final = np.empty((0, 0))
+
 _log = logging.getLogger("transformer.scoring")
 
-Batch = list[tuple[ServedRequest, CoercedRows]]
-"""Requests with at least one row."""
+Batch = list[tuple[ServedRequest, Matrix]]
+"""Requests with at least one row, each with its own."""
 
 Defer = Callable[[Callable[[], None]], Any]
 """Has a function called soon, in the next turn of the event loop."""
@@ -156,19 +159,18 @@ class BatchScorer:
             request.remainder = Remainder(content)
 
     def _score_together(self, requests: list[tuple[ServedRequest, Readable]]) -> None:
-        batch = self._numeric(requests) if len(requests) > 1 else None
-        if batch is None:
-            batch = self._coerced_each(requests)
+        together = self._numeric(requests) if len(requests) > 1 else None
+        batch, matrix = self._coerced_each(requests) if together is None else together
         if not batch:
             return
         try:
-            self._score(batch)
+            self._score(batch, matrix)
         except Exception:  # noqa: BLE001 - one of them may be at fault: each for itself
             for entry in batch:
                 self._score_alone(entry)
 
-    def _numeric(self, requests: list[tuple[ServedRequest, Readable]]) -> Batch | None:
-        """All in one go, where all have nothing but complete rows of numbers; else None."""
+    def _numeric(self, requests: list[tuple[ServedRequest, Readable]]) -> tuple[Batch, Matrix] | None:
+        """All in one go, where all have nothing but complete rows of numbers; else None. With the rows of all."""
         rows: list[object] = []
         for _, content in requests:
             if not isinstance(content, Rows) or not isinstance(content.rows, list):
@@ -181,11 +183,11 @@ class BatchScorer:
         start = 0
         for request, _ in requests:
             if request.rows:
-                batch.append((request, CoercedRows(matrix[start : start + request.rows])))
+                batch.append((request, matrix[start : start + request.rows]))
                 start += request.rows
-        return batch
+        return batch, matrix
 
-    def _coerced_each(self, requests: list[tuple[ServedRequest, Readable]]) -> Batch:
+    def _coerced_each(self, requests: list[tuple[ServedRequest, Readable]]) -> tuple[Batch, Matrix]:
         batch: Batch = []
         for request, content in requests:
             try:
@@ -195,29 +197,34 @@ class BatchScorer:
                 continue
             request.issues = coerced.issues
             if request.rows:
-                batch.append((request, coerced))
-        return batch
+                batch.append((request, coerced.matrix))
+        return batch, batch[0][1] if len(batch) == 1 else np.concatenate([rows for _, rows in batch] or [_NO_ROWS])
 
     def _coerced(self, content: Readable) -> CoercedRows:
         if isinstance(content, Rows):
             return coerce_rows(content.rows, self._schema)
         return coerce_columns(content.columns, self._schema)
 
-    def _score(self, batch: Batch) -> None:
-        if len(batch) == 1 and len(batch[0][1].matrix) == 1:
-            request, coerced = batch[0]
-            request.scored = _row_of(self._scorer.score_row(coerced.matrix[0].tolist()), coerced)
+    def _score(self, batch: Batch, matrix: Matrix) -> None:
+        """matrix: the rows of all."""
+        if len(matrix) == 1:
+            batch[0][0].scored = _row_of(self._scorer.score_row(matrix[0].tolist()), matrix)
             return
-        scored = _Lists.of(self._scorer.score(np.concatenate([coerced.matrix for _, coerced in batch])))
+        scored = self._scorer.score(matrix)
+        if len(matrix) == len(batch):
+            for (request, _), of_row in zip(batch, _each(scored, matrix), strict=True):
+                request.scored = of_row
+            return
+        lists = _Lists.of(scored)
         start = 0
-        for request, coerced in batch:
-            stop = start + len(coerced.matrix)
-            request.scored = scored.part(start, stop, coerced)
+        for request, rows in batch:
+            stop = start + len(rows)
+            request.scored = lists.part(start, stop, rows)
             start = stop
 
-    def _score_alone(self, entry: tuple[ServedRequest, CoercedRows]) -> None:
+    def _score_alone(self, entry: tuple[ServedRequest, Matrix]) -> None:
         try:
-            self._score([entry])
+            self._score([entry], entry[1])
         except Exception:  # noqa: BLE001
             self._failed(entry[0])
 
@@ -235,7 +242,7 @@ class BatchScorer:
             start, stop = remainder.start, min(remainder.start + self.slice_rows, request.rows)
             coerced = self._coerced(remainder.content.part(start, stop))
             scored = _Lists.of(self._scorer.score(coerced.matrix))
-            remainder.add(scored.part(0, stop - start, coerced), coerced.issues)
+            remainder.add(scored.part(0, stop - start, coerced.matrix), coerced.issues)
         except Exception:  # noqa: BLE001
             self._failed(request)
             return
@@ -256,14 +263,31 @@ def _length(request: ServedRequest) -> int:
     return len(request.body)
 
 
-def _row_of(scored: ScoredRow, coerced: CoercedRows) -> Scored:
+def _row_of(scored: ScoredRow, matrix: Matrix) -> Scored:
     return Scored(
-        matrix=coerced.matrix,
+        matrix=matrix,
         scores={name: [score] for name, score in scored.scores.items()},
         p_values={name: [p_value] for name, p_value in scored.p_values.items()},
         outlier=[scored.outlier],
         top=[scored.top],
     )
+
+
+def _each(scored: ScoredRows, matrix: Matrix) -> Iterator[Scored]:
+    """Row by row, for requests of one row each."""
+    of_scores, of_p_values = tuple(scored.scores), tuple(scored.p_values)
+    return map(
+        Scored,
+        matrix[:, None],
+        [dict(zip(of_scores, row, strict=True)) for row in _rows_of(scored.scores)],
+        [dict(zip(of_p_values, row, strict=True)) for row in _rows_of(scored.p_values)],
+        scored.outlier[:, None].tolist(),
+        [[top] for top in scored.top],
+    )
+
+
+def _rows_of(columns: Mapping[str, NDArray[np.float64]]) -> Iterator[tuple[list[float], ...]]:
+    return zip(*(values[:, None].tolist() for values in columns.values()), strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,9 +308,9 @@ class _Lists:
             scored.top,
         )
 
-    def part(self, start: int, stop: int, coerced: CoercedRows) -> Scored:
+    def part(self, start: int, stop: int, matrix: Matrix) -> Scored:
         return Scored(
-            matrix=coerced.matrix,
+            matrix=matrix,
             scores={name: values[start:stop] for name, values in self.scores},
             p_values={name: values[start:stop] for name, values in self.p_values},
             outlier=self.outlier[start:stop],

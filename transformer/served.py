@@ -16,9 +16,11 @@ _OF_COLUMNS: Final = ("unknown_feature", "missing_feature", "wrong_width")
 """Issues of named columns as a whole: every slice of them has the same, and they are counted once."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Scored:
     """
+    Not frozen, since there is one a request and that would take longer; nobody changes one.
+
     matrix: float64 (rows, features), NaN = missing. scores, p_values ("combined" too), outlier, top: as
     tidegauge.scoring.ScoredRows has them, as lists with one entry a row.
     """
