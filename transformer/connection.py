@@ -236,7 +236,11 @@ class ShortWay:
             self._fail(error)
             return
         self._underway, self.body = underway, b""
-        underway.exchange.watch(self._settled)
+        underway.exchange.watch(self._answered)
+
+    def _answered(self) -> None:
+        assert self._underway is not None
+        self._predictions.when_scored(self._underway, self._settled)
 
     def _settled(self) -> None:
         underway, connection = self._underway, self._connection

@@ -78,6 +78,10 @@ class Predictions:
             raise
         return Underway(request, exchange, request.started, self._recorder.answered)
 
+    def when_scored(self, underway: Underway, then: Callable[[], None]) -> None:
+        """then: called at once, or a turn of the event loop later. It raises nothing."""
+        self._scorer.when_scored(underway.request, then)
+
     def whole(self, underway: Underway, *, keep_alive: bool) -> bytes | None:
         """The answer for the client, where the predictor's is complete; None where it does not say how long it is."""
         request, exchange = underway.request, underway.exchange

@@ -98,6 +98,8 @@ class ServedRequest:
     raw_bytes: int = 0
     """Length of the whole."""
 
+    is_pending: bool = False
+    """It is still to be scored."""
     rows: int = 0
     """How many there are, as far as they could be read."""
     scored: Scored | None = None
