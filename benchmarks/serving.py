@@ -1,5 +1,6 @@
 """
-What the transformer costs, beside an nginx reverse proxy and KServe's stock transformer, in one run on one machine.
+What the transformer costs, beside an nginx reverse proxy, KServe's stock transformer and, where the environment
+variable KSERVE_AGENT names its binary, KServe's agent that logs requests, in one run on one machine.
 
 `make bench-serving` runs it; figures go to build/bench/serving.json. The transformer monitors in full: two detectors, a
 record of every request to a real Kafka broker that acknowledges each. All stand in front of an nginx that answers a
@@ -30,6 +31,7 @@ from benchmarks.serving_sides import (
     Side,
     data,
     find_programs,
+    start_agent,
     start_kserve,
     start_nginx,
     start_predictor,
@@ -78,6 +80,7 @@ def _measure(system: LocalSystem, broker: Broker) -> None:
         predictor,
         start_nginx(system, predictor),
         start_kserve(system, predictor),
+        *filter(None, [start_agent(system, predictor)]),
         start_tidegauge(system, predictor, broker, profile, "tidegauge"),
     ]
     ours = sides[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import shutil
 import sys
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from localsystem.system import LocalSystem, Part
 from tidegauge.baseline import BaselineProfile
 from tidegauge.features import FeatureSchema, FeatureSpec, Matrix
 
+AGENT_VARIABLE: Final = "KSERVE_AGENT"
 MODEL: Final = "bench"
 PATH: Final = f"/v1/models/{MODEL}:predict"
 ANSWER: Final = '{"predictions":[1]}'
@@ -90,6 +92,36 @@ def start_kserve(system: LocalSystem, predictor: Side) -> Side:
         "kserve", [sys.executable, "-m", "benchmarks.peers.kserve_transformer", *arguments], cwd=Path.cwd()
     )
     return _ready(Side("kserve", process, port))
+
+
+def start_agent(system: LocalSystem, predictor: Side) -> Side | None:
+    """
+    KServe's agent, which logs requests and answers as CloudEvents, to an nginx that takes them all. None where the
+    environment variable KSERVE_AGENT names no binary of it.
+    """
+    binary = shutil.which(os.environ.get(AGENT_VARIABLE, ""))
+    if binary is None:
+        return None
+    sink = _start_nginx(system, "events", upstream="", location=CONSTANT)
+    port = free_ports(1)[0]
+    told = {
+        "--port": port,
+        "--component-port": predictor.port,
+        "--log-url": f"http://{HOST}:{sink.port}/",
+        "--log-mode": "all",
+        "--source-uri": "http://localhost/",
+        "--inference-service": MODEL,
+        "--namespace": "default",
+        "--endpoint": "default",
+        "--component": "predictor",
+    }
+    process = system.processes.start(
+        "agent",
+        [binary, *(str(word) for option in told.items() for word in option)],
+        cwd=system.directory,
+        environment={"SERVING_READINESS_PROBE": "", "SERVING_LOGGING_LEVEL": "error"},
+    )
+    return _ready(Side("agent", process, port))
 
 
 def start_tidegauge(system: LocalSystem, predictor: Side, broker: Broker, profile: BaselineProfile, name: str) -> Side:

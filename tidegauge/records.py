@@ -125,7 +125,7 @@ class Heartbeat:
 
 def encode_record(record: InferenceRecord) -> bytes:
     """NaN and infinities become null. Raises TypeError for a prediction that JSON cannot hold."""
-    return orjson.dumps(_KIND | vars(record), option=orjson.OPT_SERIALIZE_NUMPY)
+    return _KIND + orjson.dumps(vars(record), option=orjson.OPT_SERIALIZE_NUMPY)[1:]
 
 
 def encode_heartbeat(heartbeat: Heartbeat) -> bytes:
@@ -198,7 +198,7 @@ _RECORD_TYPES: Final[_Types] = {
     "raw": (dict, type(None)),
 }
 _FIELDS: Final = tuple(_RECORD_TYPES)
-_KIND: Final = {"v": VERSION, "kind": "inference"}
+_KIND: Final = orjson.dumps({"v": VERSION, "kind": "inference"})[:-1] + b","
 _RECORD_OPTIONAL: Final = frozenset(_FIELDS[_FIELDS.index("features") :])
 _HEARTBEAT_TYPES: Final[_Types] = {
     "time_ms": int,

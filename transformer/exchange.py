@@ -13,6 +13,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from transformer.known_heads import KnownHead
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -46,7 +48,7 @@ class Connection(Protocol):
 class Exchange:
     """
     One request and its answer. `status` and `headers` hold once `started()` has returned; hop-by-hop headers are
-    among them. `complete`: the whole body is here.
+    among them. `complete`: the whole body is here. `known`: their head, where it was known before.
     """
 
     __slots__ = (
@@ -61,6 +63,7 @@ class Exchange:
         "complete",
         "deadline",
         "headers",
+        "known",
         "repeatable",
         "request",
         "resent",
@@ -81,6 +84,7 @@ class Exchange:
         self.request, self.bodyless, self.deadline, self.repeatable = request, bodyless, deadline, repeatable
         self.status = 0
         self.headers: Headers = []
+        self.known: KnownHead | None = None
         self.complete = self.resent = False
         self._chunks: list[bytes] = []
         self._size = 0

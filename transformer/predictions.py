@@ -29,7 +29,16 @@ from transformer.exchange import Exchange, UpstreamError
 from transformer.monitoring import Monitoring
 from transformer.served import ServedRequest
 from transformer.upstream import Upstream
-from transformer.wire import Headers, Scope, answer_bytes, answer_head, noted_headers, rejection, request_head
+from transformer.wire import (
+    Headers,
+    Scope,
+    answer_bytes,
+    answer_head,
+    header_lines,
+    noted_headers,
+    rejection,
+    request_head,
+)
 from transformer.wrapped import Wrapped
 
 CLOSE: Final = [(b"connection", b"close")]
@@ -87,15 +96,17 @@ class Predictions:
         request, exchange = underway.request, underway.exchange
         request.upstream_s = time.perf_counter() - underway.sent
         request.status = status = exchange.status
-        head = answer_head(exchange.headers, status=status)
+        known = exchange.known
+        head = answer_head(exchange.headers, status=status) if known is None else known.answer
         if not head.sized:
             return None
         request.answer_encoded, request.answer_binary = head.encoded, head.binary
-        own = own_lines(request, self._monitoring, named=head.names_request)
+        lines = header_lines(head.headers) if known is None else known.lines
+        lines += own_lines(request, self._monitoring, named=head.names_request)
         request.answer = exchange.taken()
         if not keep_alive:
-            own += b"connection: close\r\n"
-        answer = answer_bytes(status, head.headers, own, request.answer)
+            lines += b"connection: close\r\n"
+        answer = answer_bytes(status, lines, request.answer)
         request.latency_s = time.perf_counter() - request.started
         return answer
 

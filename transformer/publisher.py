@@ -67,6 +67,7 @@ class Publisher:
         """Raises InvalidKafka. A broker that cannot be reached is no error: records wait in the queue."""
         self._topics = {RECORD: inference_topic, COPY: outliers_topic, HEARTBEAT: inference_topic}
         self._on_acknowledged, self._on_dropped = on_acknowledged, on_dropped
+        self._record_report = self._record_reported  # bound once: there is one call a request
         self._reports = {RECORD: self._record_reported, COPY: self._copy_reported, HEARTBEAT: self._heartbeat_reported}
         self._logged: dict[str, float] = {}
         try:
@@ -75,7 +76,12 @@ class Publisher:
             raise InvalidKafka(str(error)) from error
 
     def publish(self, key: str, record: bytes) -> None:
-        self._send(RECORD, key, record)
+        try:
+            self._producer.produce(self._topics[RECORD], record, key, on_delivery=self._record_report)
+        except BufferError:
+            self._overflowed(RECORD, key, record)
+        except KafkaException as error:
+            self._not_sent(RECORD, reason_of(error.args[0]), str(error))
 
     def publish_outlier(self, key: str, record: bytes) -> None:
         """A copy for the outliers topic; the record itself is accounted for on the inference topic."""

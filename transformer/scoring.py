@@ -303,11 +303,18 @@ def _each(scored: ScoredRows, matrix: Matrix) -> Iterator[Scored]:
     return map(
         Scored,
         matrix[:, None],
-        [dict(zip(of_scores, row, strict=True)) for row in _rows_of(scored.scores)],
-        [dict(zip(of_p_values, row, strict=True)) for row in _rows_of(scored.p_values)],
+        _by_name(of_scores, _rows_of(scored.scores)),
+        _by_name(of_p_values, _rows_of(scored.p_values)),
         scored.outlier[:, None].tolist(),
         [[top] for top in scored.top],
     )
+
+
+def _by_name(names: tuple[str, ...], rows: Iterator[tuple[list[float], ...]]) -> list[dict[str, list[float]]]:
+    if len(names) == 3:  # two detectors and their combination: by far the most usual, at a third of the time
+        first, second, third = names
+        return [{first: one, second: two, third: three} for one, two, three in rows]
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _rows_of(columns: Mapping[str, NDArray[np.float64]]) -> Iterator[tuple[list[float], ...]]:

@@ -21,6 +21,7 @@ from typing import Final, cast
 import httptools
 
 from transformer.exchange import Exchange, Headers, PredictorBroken, PredictorDown, PredictorSlow
+from transformer.known_heads import KnownHead, KnownHeads
 from transformer.writes import Writes
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -58,7 +59,7 @@ class Upstream:
         self._timeout_s = timeout_s
         self._max_connections, self._max_waiting = max_connections, max_waiting
         self._loop = asyncio.get_running_loop()
-        self.writes = Writes()
+        self.writes, self.heads = Writes(), KnownHeads()
         self._open = 0
         self._idle: list[_Connection] = []
         self._waiting: deque[Exchange] = deque()
@@ -232,7 +233,11 @@ class _Connection(asyncio.Protocol):
         if exchange is None:  # nobody asked
             self._transport.abort()
             return
+        first = not self._touched and not exchange.bodyless
         self._touched = self._keep = True
+        if first and (found := self._pool.heads.find(data)) is not None:
+            self._take(exchange, *found)
+            return
         if not exchange.status:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
@@ -250,7 +255,23 @@ class _Connection(asyncio.Protocol):
             exchange.on_pause()
         elif self._exchange is None:
             # Only here, when all that came has been parsed: what follows an answer belongs to no other exchange.
+            if first and self._keep and exchange.complete:
+                self._pool.heads.learn(data, exchange.status, exchange.headers)
             self._pool.release(self, keep=self._keep)
+
+    def _take(self, exchange: Exchange, known: KnownHead, body: bytes) -> None:
+        """A whole answer that the parser need not see: it stands where an answer begins, as it did before."""
+        exchange.known = known
+        exchange.on_head(known.status, known.headers)
+        if body:
+            exchange.on_body(body)
+        self._finish(exchange, keep=self._is_written)
+        self._pool.release(self, keep=self._keep)
+
+    @property
+    def _is_written(self) -> bool:
+        """An answer that came before the request was written to its end leaves the connection in no known state."""
+        return self._transport.get_write_buffer_size() == 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         exchange, self._exchange = self._exchange, None
@@ -305,9 +326,7 @@ class _Connection(asyncio.Protocol):
         exchange = self._exchange
         if exchange is None or not exchange.status:
             return
-        # An answer that came before the request was written to its end leaves the connection in no known state.
-        whole = self._transport.get_write_buffer_size() == 0
-        self._finish(exchange, keep=whole and self._parser.should_keep_alive())
+        self._finish(exchange, keep=self._is_written and self._parser.should_keep_alive())
 
     def _finish(self, exchange: Exchange, *, keep: bool) -> None:
         self._exchange, self._keep = None, keep

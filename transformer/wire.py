@@ -68,6 +68,7 @@ _NOTED: Final = frozenset(
         b"x-request-id",
     )
 )
+_NAMING: Final = frozenset((b"ce-id", b"traceparent", b"x-request-id"))
 _KEEP_OR_CLOSE: Final = frozenset((b"", b"keep-alive", b"close"))
 _NAME_CHARACTERS: Final = 64
 _ID_CHARACTERS: Final = 256
@@ -150,13 +151,13 @@ def _note(head: AnswerHead, name: bytes, value: bytes) -> None:
         head.binary = value
 
 
-def answer_bytes(status: int, headers: Headers, own: bytes, body: bytes) -> bytes:
-    """A whole answer, as it goes to the client. headers: with the body's length; own: further ones, as lines."""
-    parts = [STATUS_LINE[status]]
-    for name, value in headers:
-        parts += (name, b": ", value, b"\r\n")
-    parts += (own, b"\r\n", body)
-    return b"".join(parts)
+def header_lines(headers: Headers) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+def answer_bytes(status: int, lines: bytes, body: bytes) -> bytes:
+    """A whole answer, as it goes to the client. lines: its headers, with the body's length."""
+    return b"".join((STATUS_LINE[status], lines, b"\r\n", body))
 
 
 def _connection_tokens(value: bytes) -> frozenset[bytes]:
@@ -186,6 +187,8 @@ def request_id(noted: Mapping[bytes, bytes]) -> str:
     x-request-id, else the trace id of traceparent, else ce-id, else a new UUID; over-long ones, and those that cannot
     be printed, do not count.
     """
+    if _NAMING.isdisjoint(noted):
+        return next(_random_ids)
     return (
         _usable(noted.get(b"x-request-id"))
         or _usable(_trace_id(noted.get(b"traceparent")))
@@ -231,7 +234,7 @@ def outlier_lines(request: ServedRequest, *, baseline: bytes) -> bytes:
     """`outlier_headers` as they go over the wire; with less ado for one row, as most requests have."""
     scored = request.scored
     if scored is None or request.remainder is not None or len(scored.outlier) != 1:
-        return b"".join([b"%b: %b\r\n" % header for header in outlier_headers(request, baseline=baseline)])
+        return header_lines(outlier_headers(request, baseline=baseline))
     values: list[object] = [scored.outlier[0], scored.p_values["combined"][0]]
     values += [of_row[0] for of_row in scored.scores.values()]
     for name, contribution in scored.top[0]:

@@ -57,11 +57,8 @@ class ScoredRows:
     @property
     def top(self) -> list[list[tuple[str, float]]]:
         """Per row as ScoredRow has it."""
-        names = self.features
-        return [
-            [(names[feature], value) for feature, value in zip(features, values, strict=True)]
-            for features, values in zip(self.top_features.tolist(), self.top_contributions.tolist(), strict=True)
-        ]
+        names = np.array(self.features, object)[self.top_features].tolist()
+        return list(map(list, map(zip, names, self.top_contributions.tolist())))
 
 
 class Ranking:
