@@ -60,6 +60,11 @@ class Loop:
         for _ in range(len(self.calls)):
             self.calls.popleft()()
 
+    def score(self) -> None:
+        """What was submitted is scored in the turn after the next."""
+        self.turn()
+        self.turn()
+
     def answer(self, request: ServedRequest) -> None:
         self.batches.finish(request, self.finished.append)
 
@@ -84,7 +89,7 @@ def rows(n: int, seed: int = 1) -> list[list[float]]:
 def test_a_request_that_fits_the_budget_is_scored_before_its_answer(loop_of: Any, timed: Timed) -> None:
     loop = loop_of()
     request = loop.submit(rows(2 * SLICE_ROWS))
-    loop.turn()
+    loop.score()
     assert request.remainder is None
     assert len(request.scored.outlier) == request.rows == 2 * SLICE_ROWS
     loop.answer(request)
@@ -94,7 +99,7 @@ def test_a_request_that_fits_the_budget_is_scored_before_its_answer(loop_of: Any
 def test_what_is_left_over_is_scored_after_the_answer_a_slice_a_turn(loop_of: Any, timed: Timed) -> None:
     loop = loop_of()
     request = loop.submit(rows(5 * SLICE_ROWS + 7))
-    loop.turn()
+    loop.score()
     assert timed.sizes == [SLICE_ROWS] * 3, "the third slice began before 5 ms were over"
     assert len(request.scored.outlier) == 3 * SLICE_ROWS
     loop.turn()
@@ -113,11 +118,11 @@ def test_slices_give_what_the_whole_gives(loop_of: Any, timed: Timed, profile: B
     data[5], data[700], data[701] = [1.0, None, 2.0], ["x", 1.0, 2.0], [1.0]
     slow, quick = loop_of(0.0), loop_of(60.0)
     late, soon = slow.submit(data), quick.submit(data)
-    slow.turn()
+    slow.score()
     slow.answer(late)
     while not slow.finished:
         slow.turn()
-    quick.turn()
+    quick.score()
     expected = timed.scorer.score(late.scored.matrix)
     for request in (late, soon):
         assert request.issues == {"missing_value": 1, "wrong_type": 1, "wrong_width": 1}
@@ -132,14 +137,14 @@ def test_issues_of_whole_columns_are_counted_once_whatever_the_slices(loop_of: A
     loop = loop_of()
     body = orjson.dumps({"inputs": {"a": [1.0] * n, "b": [1.0, None], "z": [0] * n, "y": [0]}})
     request = loop.submit(body)
-    loop.turn()
+    loop.score()
     assert request.issues == {"missing_feature": 1, "missing_value": 1, "unknown_feature": 2, "wrong_width": 1}
 
 
 def test_no_budget_means_that_all_is_read_and_scored_after_the_answer(loop_of: Any, timed: Timed) -> None:
     loop = loop_of(0.0)
     requests = [loop.submit(rows(2)), loop.submit(b"{")]
-    loop.turn()
+    loop.score()
     assert [(request.scored, request.issues, request.rows) for request in requests] == [(None, {}, 0)] * 2
     for request in requests:
         loop.answer(request)
@@ -154,7 +159,7 @@ def test_short_requests_do_not_wait_for_long_ones(loop_of: Any, timed: Timed) ->
     loop = loop_of()
     long = loop.submit(rows(20 * SLICE_ROWS))
     short = [loop.submit(rows(1, seed)) for seed in range(5)]
-    loop.turn()
+    loop.score()
     assert timed.sizes[0] == 5, "as one matrix, first"
     assert all(request.remainder is None for request in short)
     assert long.remainder is not None
@@ -163,7 +168,7 @@ def test_short_requests_do_not_wait_for_long_ones(loop_of: Any, timed: Timed) ->
 def test_many_short_requests_share_the_budget(loop_of: Any, timed: Timed) -> None:
     loop = loop_of()
     requests = [loop.submit(rows(100, seed)) for seed in range(20)]
-    loop.turn()
+    loop.score()
     assert timed.sizes == [200] * 3
     assert [request.remainder is None for request in requests].count(True) == 6
     for request in requests:
@@ -178,7 +183,7 @@ def test_beyond_its_bound_the_backlog_skips_and_says_so(loop_of: Any) -> None:
     body = orjson.dumps({"instances": rows(4 * SLICE_ROWS)})
     body += b" " * ((4 << 20) - len(body))
     waiting = [loop.submit(body) for _ in range(BACKLOG_BYTES // len(body))]
-    loop.turn()
+    loop.score()
     for request in waiting:
         loop.answer(request)
     partly, none = loop.submit(rows(5 * SLICE_ROWS)), loop.submit(body)
@@ -190,10 +195,10 @@ def test_beyond_its_bound_the_backlog_skips_and_says_so(loop_of: Any) -> None:
     assert len(partly.scored.matrix) == len(partly.scored.outlier) == 3 * SLICE_ROWS
     assert none.issues == {"scoring_skipped": 4 * SLICE_ROWS}
     while len(loop.finished) < 2 + len(waiting):
-        loop.turn()
+        loop.score()
     assert all(len(request.scored.outlier) == 4 * SLICE_ROWS for request in waiting)
     again = loop.submit(rows(5 * SLICE_ROWS))
-    loop.turn()
+    loop.score()
     loop.answer(again)
     assert again not in loop.finished, "there is room again"
 
@@ -202,7 +207,7 @@ def test_closing_scores_what_waits_for_two_seconds_and_skips_the_rest(loop_of: A
     loop = loop_of(0.0)
     n = math.ceil(2.0 / SLICE_S)
     requests = [loop.submit(rows(1, seed)) for seed in range(n + 50)]
-    loop.turn()
+    loop.score()
     for request in requests:
         loop.answer(request)
     loop.batches.close()
@@ -221,7 +226,7 @@ class Faulty(Timed):
 def test_a_fault_in_a_later_slice_is_an_issue_of_the_request(profile: BaselineProfile) -> None:
     loop = Loop(Faulty(Scorer(profile)), profile.schema, 0.003)
     request = loop.submit(rows(5 * SLICE_ROWS))
-    loop.turn()
+    loop.score()
     assert request.scored is not None
     loop.answer(request)
     loop.turn()
@@ -232,3 +237,16 @@ def test_a_fault_in_a_later_slice_is_an_issue_of_the_request(profile: BaselinePr
 def test_wide_rows_are_scored_fewer_at_a_time() -> None:
     schema = FeatureSchema(tuple(FeatureSpec(f"f{position}") for position in range(400)))
     assert BatchScorer(None, schema, lambda _: None, budget_s=1.0).slice_rows == 20  # type: ignore[arg-type]
+
+
+def test_an_answer_that_comes_before_its_scores_waits_for_them(loop_of: Any) -> None:
+    loop, told = loop_of(), []  # type: ignore[var-annotated]
+    requests = [loop.submit(rows(1)) for _ in range(2)]
+    for request in requests:
+        loop.batches.when_scored(request, lambda request=request: told.append(request.scored is not None))
+    loop.turn()
+    assert told == []
+    loop.turn()
+    assert told == [True, True]
+    loop.batches.when_scored(requests[0], lambda: told.append("at once"))
+    assert told[-1] == "at once"
