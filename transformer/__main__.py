@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any, Final
 
@@ -37,7 +36,7 @@ from transformer.monitoring import Monitoring, check_delivery, open_monitoring
 from transformer.room import Room
 from transformer.settings import GRACE_S, REQUESTS_GRACE_S, Grpc, Settings, read_settings
 from transformer.upstream import Upstream
-from transformer.workers import DIRECTORY_VARIABLE, SharedNumbers
+from transformer.workers import DIRECTORY_VARIABLE, SharedNumbers, shared_directory
 from transformer.wrapped import Wrapped
 
 _GARBAGE_THRESHOLDS: Final = (20_000, 20, 50)
@@ -240,8 +239,9 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)
     if settings.workers > 1:
-        with TemporaryDirectory(prefix="tidegauge-workers-") as shared:
-            os.environ[DIRECTORY_VARIABLE] = shared
+        with shared_directory() as shared:
+            if shared is not None:
+                os.environ[DIRECTORY_VARIABLE] = shared
             Multiprocess(config, [listener]).run()
     else:
         uvicorn.Server(config).run([listener])

@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import orjson
@@ -22,11 +23,26 @@ from transformer.metrics import GAUGES, Snapshot
 DIRECTORY_VARIABLE: Final = "TIDEGAUGE_WORKERS_DIRECTORY"
 """Set by the process that starts the workers, for them."""
 WRITE_EACH_S: Final = 1.0
+_MEMORY: Final = "/dev/shm"  # noqa: S108 - the directory itself gets a name nobody can foresee
 
 _IN_FLIGHT: Final = "tidegauge_records_in_flight"
 _SPOOLED: Final = "tidegauge_records_spooled"
 
 _log = logging.getLogger("transformer.workers")
+
+
+@contextlib.contextmanager
+def shared_directory() -> Iterator[str | None]:
+    """In memory where that can be, since a container's file system is often read-only; None where nothing can be."""
+    with contextlib.ExitStack() as stack:
+        directory = None
+        for parent in (_MEMORY, None):
+            with contextlib.suppress(OSError):
+                directory = stack.enter_context(TemporaryDirectory(prefix="tidegauge-workers-", dir=parent))
+                break
+        else:
+            _log.warning("numbers_not_shared why=no directory can be written (each worker answers for itself)")
+        yield directory
 
 
 class SharedNumbers:
