@@ -22,7 +22,7 @@ def from_topic(source: TopicSource) -> Iterator[tuple[pa.RecordBatch, float]]:
     topic = source.monitor.kafka.topics.inference.name
     for partition, messages, share in source.messages():
         values = [message.value() for message in messages]
-        yield _batch(topic, partition, messages[0].offset(), values), share
+        yield batch_of(topic, partition, messages[0].offset(), values), share
 
 
 def from_parquet(paths: Sequence[Path]) -> Iterator[tuple[pa.RecordBatch, float]]:
@@ -34,7 +34,7 @@ def from_parquet(paths: Sequence[Path]) -> Iterator[tuple[pa.RecordBatch, float]
         whole, read = max(files.count_rows(), 1), 0
         for batch in files.to_batches(columns=["value"], batch_size=BATCH):
             values = batch.column("value").cast(pa.binary()).to_pylist()
-            yield _batch("parquet", 0, read, values), (read + len(values)) / whole
+            yield batch_of("parquet", 0, read, values), (read + len(values)) / whole
             read += len(values)
     except (pa.ArrowException, FileNotFoundError) as error:
         raise InvalidBaseline(f"{', '.join(map(str, paths))}: {' '.join(str(error).split())}") from error
@@ -46,7 +46,8 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*.parquet") if not file.name.startswith((".", "_")))
 
 
-def _batch(topic: str, partition: int, offset: int, values: Sequence[bytes | None]) -> pa.RecordBatch:
+def batch_of(topic: str, partition: int, offset: int, values: Sequence[bytes | None]) -> pa.RecordBatch:
+    """As the fold takes them."""
     return pa.RecordBatch.from_pydict(
         {
             "topic": [topic] * len(values),

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cli import backtest, baseline, demo, judge
+from cli import backtest, baseline, demo, drill, judge
 from tidegauge.errors import TidegaugeError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.add_typer(baseline.app, name="baseline")
 app.command("backtest")(backtest.backtest)
 app.command("demo")(demo.demo)
+app.command("drill")(drill.drill)
 app.command("judge")(judge.judge)
 
 

@@ -84,19 +84,30 @@ class TopicSource:
                     read += len(messages)
                     yield partition, messages, min(1.0, read / whole)
 
+    def records(self) -> Iterator[InferenceRecord]:
+        """Those of use, partition after partition. Raises as `blocks` does."""
+        self.skipped = Counter()
+        for _, messages, _ in self.messages():
+            found = (self._usable(message.value() or b"") for message in messages)
+            yield from (record for record in found if record is not None)
+
     def _rows(self, message: bytes) -> Sequence[Sequence[object]]:
+        record = self._usable(message)
+        return () if record is None else record.features or ()
+
+    def _usable(self, message: bytes) -> InferenceRecord | None:
         try:
             record = decode(message)
         except InvalidRecord as error:
             self.skipped[f"unreadable: {error.reason}"] += 1
-            return ()
+            return None
         if isinstance(record, Heartbeat) or not self.stretch.has(record.time_ms):
-            return ()
+            return None
         why = self._useless(record)
         if why:
             self.skipped[why] += 1
-            return ()
-        return record.features or ()
+            return None
+        return record
 
     def _useless(self, record: InferenceRecord) -> str | None:
         if (record.monitor, record.namespace) != (self.monitor.name, self.monitor.namespace):

@@ -18,12 +18,15 @@ import orjson
 import pytest
 import yaml
 from confluent_kafka import Producer
+from typer.testing import CliRunner
 
+from cli.main import app
 from localsystem.broker import Broker
 from localsystem.processes import session_members
 from localsystem.system import AGGREGATOR_READY_LINE, AGGREGATOR_READY_WITHIN_S, Aggregator, LocalSystem
 from tests.aggregator.doors import START_MS, Message, encode, heartbeat, profile, traffic
 from tests.support.examples import monitor_document
+from tests.support.rooms import usual_records
 from tests.support.waiting import wait_until
 from tidegauge.kafka_spec import Topics
 from tidegauge.monitor import ModelMonitor, parse_monitor
@@ -161,3 +164,25 @@ def test_a_monitor_that_is_added_while_it_runs_is_served_and_the_others_go_on(st
     assert aggregator.process.is_running()
     assert aggregator.process.logged("monitors_changed")
     assert stage.starts("doors")[: len(WINDOWS)] == [window.start_ms for window in WINDOWS]
+
+
+def test_a_drill_is_taken_up_found_and_let_go(stage: Stage) -> None:
+    aggregator = stage.start()
+    add_monitor(stage.monitors, "halls", stage.broker, stage.system)
+    topics = parse_monitor(monitor("halls", stage.broker)).kafka.topics
+    stage.send(topics, usual_records(2_400, start_ms=START_MS, every_ms=25), "halls")
+    files = sorted(stage.monitors.iterdir())
+    command = ["drill", "--monitor", str(stage.monitors / "halls.yaml"), "--since", "2023-11-01", "--json"]
+    result = CliRunner().invoke(app, [*command, "--feature", "height", "--shift", "2"], catch_exceptions=False)
+    found = orjson.loads(result.stdout)
+    assert result.exit_code == 0, found
+    assert found["judged"] == "deployed"
+    assert found["windows"]["learnt"] == 6
+    assert found["windows"]["before"] >= 6
+    assert found["before"]["named"] == 0
+    # It is in each row from its moment on: known when the window after that has ended, at the latest.
+    assert found["verdict"]["windows"] <= 2
+    assert found["verdict"]["seconds"] > found["watermark_seconds"]
+    assert found["alert"]["windows"] >= found["verdict"]["windows"]
+    assert sorted(stage.monitors.iterdir()) == files
+    assert aggregator.process.is_running()
