@@ -24,6 +24,7 @@ from aggregator.durable import write_durably
 from aggregator.errors import StartError
 from aggregator.evaluate import ALERT, LATE, REPORT, STATE, TALLY
 from aggregator.outbox import Outbox
+from aggregator.watching import MicroBatch
 
 VERSIONS: Final = 10
 """Of a monitor, those with the latest windows."""
@@ -45,8 +46,8 @@ class Metrics(Collector):  # type: ignore[misc]  # prometheus_client's types are
         self._states: dict[str, dict[str, Any]] = {}
         self._windows: Counter[_Labels] = Counter()
         self._dead: Counter[_Labels] = Counter()
-        self._records = 0.0
-        self._progress: Mapping[str, float] = {}
+        self._records = 0
+        self._batch: MicroBatch | None = None
         self._open: dict[str, _Labels] = {}
         if open_alerts.exists():
             self._open = {name: tuple(labels) for name, labels in orjson.loads(open_alerts.read_bytes()).items()}
@@ -65,10 +66,10 @@ class Metrics(Collector):  # type: ignore[misc]  # prometheus_client's types are
             elif kind == LATE:
                 self._dead[document["reason"],] += document["records"]
 
-    def progressed(self, progress: Mapping[str, float]) -> None:
+    def progressed(self, batch: MicroBatch) -> None:
         with self._lock:
-            self._progress = progress
-            self._records += progress["records"]
+            self._batch = batch
+            self._records += batch.records
 
     def follow(self, couriers: Sequence[Courier], outboxes: Sequence[Outbox], monitors: Iterable[str]) -> None:
         """Those that it tells of from now on; others are forgotten."""
@@ -131,13 +132,11 @@ class Metrics(Collector):  # type: ignore[misc]  # prometheus_client's types are
             values = {(monitor,): state[name] * scale for monitor, state in self._states.items()}
             yield _gauge(f"tidegauge_{_STATE_NAMES.get(name, name)}", text, ("monitor",), values)
         yield CounterMetricFamily("tidegauge_messages", "Messages read from Kafka.", self._records)
-        if self._progress:
-            yield GaugeMetricFamily(
-                "tidegauge_behind_messages", "Messages that wait in Kafka.", self._progress["behind_records"]
-            )
-            yield GaugeMetricFamily(
-                "tidegauge_micro_batch_seconds", "What the last micro-batch took.", self._progress["batch_s"]
-            )
+        if self._batch is not None:
+            behind = {(topic,): count for topic, count in self._batch.behind.items()}
+            yield _gauge("tidegauge_behind_messages", "Messages that wait in Kafka.", ("topic",), behind)
+            for name, text, value in _BATCHES:
+                yield GaugeMetricFamily(name, text, value(self._batch))
 
     def _sinks(self) -> Iterable[Any]:
         couriers = {(courier.sink.name,): courier for courier in self._couriers}
@@ -193,6 +192,13 @@ _GAUGES: Final = {
     "outlier_rate": "Share of the latest window's rows that were flagged.",
     "window_end_seconds": "End of the latest window, UTC epoch.",
 }
+
+_BATCHES: Final[Sequence[tuple[str, str, Callable[[MicroBatch], float]]]] = (
+    ("tidegauge_micro_batch_seconds", "What the last micro-batch took.", lambda batch: batch.took_s),
+    ("tidegauge_micro_batch_end_seconds", "When the last one ended well, UTC epoch.", lambda batch: batch.ended_s),
+    ("tidegauge_state_rows", "Rows in the state store.", lambda batch: batch.state_rows),
+    ("tidegauge_state_memory_bytes", "Memory of the state store.", lambda batch: batch.state_memory_bytes),
+)
 
 _STATES: Final = (
     ("lag_ms", "How far the monitor's event time is behind the clock.", 0.001),

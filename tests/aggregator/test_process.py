@@ -24,6 +24,7 @@ from cli.main import app
 from localsystem.broker import Broker
 from localsystem.processes import session_members
 from localsystem.system import AGGREGATOR_READY_LINE, AGGREGATOR_READY_WITHIN_S, Aggregator, LocalSystem
+from localsystem.topics import Reader
 from tests.aggregator.doors import START_MS, Message, encode, heartbeat, profile, traffic
 from tests.support.examples import monitor_document
 from tests.support.rooms import usual_records
@@ -81,11 +82,36 @@ class Stage:
         self._aggregator = aggregator
         return aggregator
 
+    def stop(self) -> None:
+        """Before the broker, which may have been started after it: it would wait for one that is gone."""
+        if self._aggregator is not None:
+            self._aggregator.process.stop()
+
     def send(self, topics: Topics, messages: Sequence[Message], monitor: str) -> None:
         for at, message in enumerate(messages):
             value = orjson.dumps(orjson.loads(encode(message)) | {"monitor": monitor})
             self._producer.produce(topics.inference.name, value, partition=at % 3)
         assert self._producer.flush(30) == 0
+
+    def poison(self, topics: Topics) -> None:
+        self._producer.produce(topics.inference.name, b'{"v": 1, "kind"', partition=0)
+        assert self._producer.flush(30) == 0
+
+    def dead_letters(self, topics: Topics) -> list[str]:
+        """Why, of each that there is of this inference topic, once there is one."""
+        reader = Reader(self.broker.bootstrap_servers, [topics.dead_letter.name])
+        found: list[str] = []
+
+        def is_there() -> bool:
+            letters = [orjson.loads(message.value) for message in reader.read(within_s=1.0)]
+            found.extend(one["reason"] for one in letters if one.get("topic") == topics.inference.name)
+            return bool(found)
+
+        try:
+            wait_until(is_there, within_s=30, what="a dead letter")
+        finally:
+            reader.close()
+        return found
 
     def reports(self, monitor: str) -> list[dict[str, Any]]:
         database = self.system.directory / "tidegauge.db"
@@ -109,7 +135,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         (monitors / "doors.json").write_bytes(profile().dump())
         broker.wait_until_ready()
         add_monitor(monitors, "doors", broker, system)
-        yield Stage(system, broker, monitors)
+        stage = Stage(system, broker, monitors)
+        yield stage
+        stage.stop()
 
 
 def kill(aggregator: Aggregator) -> None:
@@ -185,4 +213,23 @@ def test_a_drill_is_taken_up_found_and_let_go(stage: Stage) -> None:
     assert found["verdict"]["seconds"] > found["watermark_seconds"]
     assert found["alert"]["windows"] >= found["verdict"]["windows"]
     assert sorted(stage.monitors.iterdir()) == files
+    assert aggregator.process.is_running()
+
+
+def test_a_broker_that_is_killed_costs_no_window_and_a_poisoned_record_is_one_dead_letter(stage: Stage) -> None:
+    aggregator = stage.start()
+    topics = add_monitor(stage.monitors, "lofts", stage.broker, stage.system).kafka.topics
+    half = len(TRAFFIC) // 2
+    stage.send(topics, TRAFFIC[:half], "lofts")
+    wait_until(lambda: len(stage.starts("lofts")) >= 2, within_s=60, what="some windows")
+    stage.broker.process.kill()
+    stage.broker = stage.broker.run_again()
+    stage.broker.wait_until_ready()
+    stage.poison(topics)
+    stage.send(topics, [*TRAFFIC[half:], END], "lofts")
+    wait_until(lambda: len(stage.starts("lofts")) > len(WINDOWS), within_s=120, what="the last window")
+    reports = [report for report in stage.reports("lofts") if report["requests"]]
+    assert [report["revision"] for report in reports] == [0] * len(WINDOWS)
+    assert [counted(report) for report in reports] == [counted(offline(window)) for window in WINDOWS]
+    assert stage.dead_letters(topics) == ["not_json"]
     assert aggregator.process.is_running()

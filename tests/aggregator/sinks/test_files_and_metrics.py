@@ -16,6 +16,7 @@ from aggregator.evaluate import ALERT, LATE, REPORT, STATE, TALLY, Output
 from aggregator.outbox import Outbox
 from aggregator.sinks.parquet import ParquetSink
 from aggregator.sinks.prometheus import VERSIONS, Metrics, serve
+from aggregator.watching import MicroBatch
 from localsystem.ports import HOST, free_ports
 from tests.aggregator.doors import START_MS
 from tests.aggregator.sinks.test_sql import report
@@ -89,7 +90,10 @@ def test_verdicts_alerts_stream_and_sinks_are_told(tmp_path: Path) -> None:
     metrics.output(LATE, {"reason": "late", "records": 2})
     state = {"monitor": "doors", "lag_ms": 1500, "open_windows": 1, "kept_windows": 2, "state_bytes": 3}
     metrics.output(STATE, state)
-    metrics.progressed({"batch_s": 0.5, "records": 10, "behind_records": 4})
+    behind = {"tidegauge.inference": 4}
+    metrics.progressed(
+        MicroBatch(ended_s=7.5, took_s=0.5, records=10, behind=behind, state_rows=2, state_memory_bytes=9)
+    )
     told = scrape(metrics)
     assert told['tidegauge_drifted{monitor="doors",version="1"}'] == 1
     assert told['tidegauge_completeness{monitor="doors",version="1"}'] == 1
@@ -101,7 +105,11 @@ def test_verdicts_alerts_stream_and_sinks_are_told(tmp_path: Path) -> None:
     assert told['tidegauge_dead_letters_total{reason="late"}'] == 2
     assert told['tidegauge_event_time_lag_seconds{monitor="doors"}'] == 1.5
     assert told["tidegauge_messages_total"] == 10
-    assert told["tidegauge_behind_messages"] == 4
+    assert told['tidegauge_behind_messages{topic="tidegauge.inference"}'] == 4
+    assert told["tidegauge_micro_batch_seconds"] == 0.5
+    assert told["tidegauge_micro_batch_end_seconds"] == 7.5
+    assert told["tidegauge_state_rows"] == 2
+    assert told["tidegauge_state_memory_bytes"] == 9
     assert told['tidegauge_sink_waiting{sink="nowhere"}'] == 1
     assert told['tidegauge_sink_failures_total{sink="nowhere"}'] == 0
     assert told["tidegauge_outbox_bytes"] > 0
