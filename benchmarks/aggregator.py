@@ -1,5 +1,6 @@
 """
-What the aggregator gets through on two cores, beside a query that only reads and counts the same topic in the same run.
+What the aggregator gets through on two cores, beside a query that only reads and counts the same topic in the same run,
+and how long after a request its results are there (aggregator_delay.py).
 
 Records of 30 features from a real broker, all statistics and tests, reports to Kafka and SQLite. The first micro-batch
 of each query is left out: it starts the Python workers. Reports are compared with the kernel's on the same records.
@@ -22,6 +23,7 @@ import sqlalchemy as sa
 from confluent_kafka import Producer
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
+from rich.console import Console
 
 from aggregator.brokers import Brokers
 from aggregator.catalogue import Catalogue
@@ -33,6 +35,8 @@ from aggregator.sinks.sql import SqlStore
 from aggregator.sinks.tables import REPORTS
 from aggregator.source import kafka_source
 from benchmarks import figures
+from benchmarks.aggregator_delay import delays
+from localsystem.errors import MachineProblem
 from localsystem.jars import CONNECTOR_JARS, cache_directory, ensure_jars
 from localsystem.java import find_java
 from localsystem.system import LocalSystem
@@ -75,7 +79,18 @@ class Batch:
     took_ms: int
 
 
-def main() -> None:
+def main() -> int:
+    found = _throughput()
+    try:
+        found |= delays()
+    except MachineProblem as problem:
+        Console(stderr=True).print(f"bench-aggregator: without delays: {problem}")
+    figures.show("Ratios, rates, and seconds from a request to its result", found, unit="")
+    figures.write("aggregator", {"figures": found})
+    return 0
+
+
+def _throughput() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as directory, LocalSystem(Path(directory)) as system:
         system.prepare()
         broker = system.start_broker()
@@ -89,10 +104,10 @@ def main() -> None:
         _send(broker.bootstrap_servers, profile, many)
         with spark_session(master="local[2]", connector=kafka_connector(jars[0])) as spark:
             field = Field(spark, broker.bootstrap_servers, Path(directory), profile)
-            _report(field, one, many)
+            return _measured(field, one, many)
 
 
-def _report(field: Field, one: ModelMonitor, many: list[ModelMonitor]) -> None:
+def _measured(field: Field, one: ModelMonitor, many: list[ModelMonitor]) -> dict[str, float]:
     counted, single, several = [], [], []
     for repeat in range(REPEATS):
         counted.append(_rate(_count(field, one, f"count-{repeat}")))
@@ -100,15 +115,13 @@ def _report(field: Field, one: ModelMonitor, many: list[ModelMonitor]) -> None:
         several.append(_rate(_judge(field, many, f"many-{repeat}")))
     rates = {"read and count only": max(counted), "aggregator": max(single), "aggregator, 100 monitors": max(several)}
     figures.show("Records of 30 features on local[2]", rates, unit="records/s")
-    found = {
+    return {
         "ratio_vs_count": max(single) / max(counted),
         "monitors_100_vs_1": max(single) / max(several),
         "records_per_s": max(single),
         "count_records_per_s": max(counted),
         "windows_equal_to_the_kernel": _equal_windows(field, one),
     }
-    figures.show("Ratios", found, unit="")
-    figures.write("aggregator", {"figures": found})
 
 
 def _profile() -> BaselineProfile:
@@ -305,4 +318,4 @@ def _compared(document: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

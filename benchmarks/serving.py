@@ -80,12 +80,12 @@ def _measure(system: LocalSystem, broker: Broker) -> None:
         predictor,
         start_nginx(system, predictor),
         start_kserve(system, predictor),
-        *filter(None, [start_agent(system, predictor)]),
         start_tidegauge(system, predictor, broker, profile, "tidegauge"),
     ]
     ours = sides[-1]
     crowd = _rounds(sides, script, connections=CONNECTIONS)
     account = _account(ours)
+    crowd |= _of_the_agent(system, predictor, script)
     alone = _rounds([predictor, ours], script, connections=1)
     at_a_rate = _at_a_rate(system, predictor, broker)
     memory = _without_broker(system, ours, broker, script)
@@ -121,6 +121,16 @@ def _rounds(sides: list[Side], script: Path, *, connections: int) -> dict[str, L
             if load.failed:
                 raise RuntimeError(f"{side.name}: {load.failed} of {load.requests} requests failed")
     return {name: sorted(of_side, key=lambda load: load.cpu_us)[ROUNDS // 2] for name, of_side in loads.items()}
+
+
+def _of_the_agent(system: LocalSystem, predictor: Side, script: Path) -> dict[str, Load]:
+    """By itself: it goes on sending its events when a round is over, which the next side would pay for."""
+    agent = start_agent(system, predictor)
+    if agent is None:
+        return {}
+    loads = _rounds([agent], script, connections=CONNECTIONS)
+    system.processes.stop(agent.process)
+    return loads
 
 
 def _at_a_rate(system: LocalSystem, predictor: Side, broker: Broker) -> dict[str, float]:
