@@ -55,7 +55,9 @@ def drill(
     from cli.drill_findings import Findings
     from cli.shadow import Injected, position_of
     from cli.stretches import profile_like, read_monitor
+    from tidegauge.dispersion import LEARNING_PAIRS
 
+    unchanged = LEARNING_PAIRS + 1 + quiet  # windows: those that are only learnt from, and these
     known = read_monitor(monitor)
     profile = profile_like(None, monitor, known)
     position = position_of(profile, feature)
@@ -63,7 +65,7 @@ def drill(
     traffic = _traffic(known, profile, since, until)
     now_ms = time.time_ns() // 1_000_000
     if offline:
-        findings = _judged_here(known, profile, traffic, Injected(position, change, now_ms), feature, quiet, within)
+        findings = _judged_here(known, profile, traffic, Injected(position, change, now_ms), feature, unchanged, within)
     else:
         from cli.shadow_topic import Deployed
 
@@ -72,15 +74,11 @@ def drill(
             traffic,
             lambda from_ms: Injected(position, change, from_ms),
             lambda from_ms: Findings(feature, from_ms),
-            unchanged=LEARNT + quiet,
+            unchanged=unchanged,
             within=within,
         )
     _print(findings, known, offline, json)
     raise typer.Exit(0 if findings.is_found else 1)
-
-
-LEARNT = 6
-"""Windows that the false-alarm budget learns from, as docs/false-alarms.md says."""
 
 
 def _change(
@@ -131,7 +129,7 @@ def _judged_here(
     traffic: Traffic,
     injected: Any,
     feature: str,
-    quiet: int,
+    unchanged: int,
     within: int,
 ) -> Findings:
     """The change comes in the middle of a window. A verdict is known once its window's watermark has passed."""
@@ -149,7 +147,7 @@ def _judged_here(
 
     windows = monitor.windows
     border_ms = injected.from_ms - injected.from_ms % windows.duration_ms
-    start_ms = border_ms - (LEARNT + quiet) * windows.duration_ms
+    start_ms = border_ms - unchanged * windows.duration_ms
     end_ms = border_ms + windows.duration_ms + (within - 1) * windows.slide_ms
     injected = replace(injected, from_ms=border_ms + windows.duration_ms // 2)
     findings = Findings(feature, injected.from_ms)
