@@ -138,7 +138,6 @@ class Line:
 
     def __init__(self, monitor: ModelMonitor, producer: Any, consumer: Any) -> None:
         self._monitor, self._producer, self._consumer = monitor, producer, consumer
-        self._failed = 0
 
     def send(self, messages: Iterable[bytes]) -> None:
         """In order, to one partition: a single worker's event time."""
