@@ -222,13 +222,15 @@ def test_a_broker_that_is_killed_costs_no_window_and_a_poisoned_record_is_one_de
     topics = add_monitor(stage.monitors, "lofts", stage.broker, stage.system).kafka.topics
     half = len(TRAFFIC) // 2
     stage.send(topics, TRAFFIC[:half], "lofts")
-    wait_until(lambda: len(stage.starts("lofts")) >= 2, within_s=60, what="some windows")
+    aggregator.process.wait_until(lambda: len(stage.starts("lofts")) >= 2, within_s=60, what="done with some windows")
     stage.broker.process.kill()
     stage.broker = stage.broker.run_again()
     stage.broker.wait_until_ready()
     stage.poison(topics)
     stage.send(topics, [*TRAFFIC[half:], END], "lofts")
-    wait_until(lambda: len(stage.starts("lofts")) > len(WINDOWS), within_s=120, what="the last window")
+    aggregator.process.wait_until(
+        lambda: len(stage.starts("lofts")) > len(WINDOWS), within_s=120, what="done with the last window"
+    )
     reports = [report for report in stage.reports("lofts") if report["requests"]]
     assert [report["revision"] for report in reports] == [0] * len(WINDOWS)
     assert [counted(report) for report in reports] == [counted(offline(window)) for window in WINDOWS]

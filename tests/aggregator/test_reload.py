@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 
 from aggregator import reload
 from aggregator.reload import MonitorFiles
-from aggregator.settings import parse_settings
+from aggregator.settings import Settings, parse_settings
 from tests.aggregator.doors import profile
 from tests.support.examples import monitor_document
 
@@ -47,6 +48,36 @@ def test_a_new_monitor_in_the_directory_is_noticed_once(directory: Path) -> None
     assert settings is not None
     assert set(settings.catalogue.monitors) == {"doors", "gates"}
     assert files.changed() is None
+
+
+def test_a_monitor_that_comes_while_the_others_are_read_is_noticed_at_the_next_look(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = watched(directory)
+    write(directory, "gates")
+
+    def parse_then_write(arguments: Sequence[str]) -> Settings:
+        settings = parse_settings(arguments)
+        write(directory, "halls")
+        return settings
+
+    monkeypatch.setattr(reload, "parse_settings", parse_then_write)
+    first = files.changed()
+    monkeypatch.undo()
+    monkeypatch.setattr(reload, "CHECK_S", 0.0)
+    second = files.changed()
+    assert first is not None
+    assert second is not None
+    assert set(second.catalogue.monitors) - set(first.catalogue.monitors) == {"halls"}
+
+
+def test_a_monitor_that_came_between_the_start_and_the_first_look_is_noticed(directory: Path) -> None:
+    arguments = ["--monitor", str(directory), "--checkpoint", str(directory.parent / "checkpoint")]
+    settings = parse_settings(arguments)
+    write(directory, "gates")
+    following = MonitorFiles(arguments, settings).changed()
+    assert following is not None
+    assert set(following.catalogue.monitors) == {"doors", "gates"}
 
 
 def test_a_changed_monitor_is_noticed(directory: Path) -> None:
