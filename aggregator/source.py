@@ -12,6 +12,12 @@ from aggregator.brokers import Brokers
 SOURCE_COLUMNS: Final = ("topic", "partition", "offset", "value")
 """What the fold reads of a source: names a message, and its bytes."""
 
+FETCH_WAIT_MS: Final = 50
+"""
+How long a broker may wait for more at a partition's end. Spark asks it for the end's offset meanwhile, and is answered
+after that: with Kafka's 500 ms, a micro-batch that reads to the end may wait so long for each partition.
+"""
+
 
 def kafka_source(spark: SparkSession, *, brokers: Brokers, topics: Sequence[str], maximum_records: int) -> DataFrame:
     """
@@ -26,6 +32,7 @@ def kafka_source(spark: SparkSession, *, brokers: Brokers, topics: Sequence[str]
         .option("subscribe", ",".join(topics))
         .option("startingOffsets", "earliest")
         .option("failOnDataLoss", "true")
+        .option("kafka.fetch.max.wait.ms", FETCH_WAIT_MS)
         .option("maxOffsetsPerTrigger", maximum_records)
         .load()
     )

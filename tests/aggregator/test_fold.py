@@ -9,7 +9,9 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from aggregator.fold import FOLDED, FOLDED_COLUMNS, KEPT_BYTES, MAXIMUM_LEAD_MS, REFUSALS, fold, fold_batch, part_of
+from aggregator import fold as folding
+from aggregator.fold import FOLDED, FOLDED_COLUMNS, KEPT_BYTES, fold, fold_batch, part_of
+from aggregator.sorting import MAXIMUM_LEAD_MS, REFUSALS
 from tests.aggregator.doors import (
     NOW_MS,
     START_MS,
@@ -23,8 +25,9 @@ from tests.aggregator.doors import (
     traffic,
     window_key,
 )
-from tidegauge.records import INVALID_REASONS, InferenceRecord
-from tidegauge.summaries.window_summary import WindowSummary, summarise
+from tidegauge.records import INVALID_REASONS
+from tidegauge.summaries.gathered_records import GatheredRecords
+from tidegauge.summaries.window_summary import WindowSummary, summarise, summarise_gathered
 
 
 def folded(values: Sequence[bytes | None], now_ms: int = NOW_MS) -> list[SimpleNamespace]:
@@ -128,12 +131,12 @@ class TestRecordThatTheKernelCannotTake:
 
     @pytest.fixture(autouse=True)
     def _kernel_that_fails_on_status_666(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def failing(records: Sequence[InferenceRecord], *others: Any) -> WindowSummary:
-            if any(record.status == 666 for record in records):
+        def failing(records: GatheredRecords, *others: Any) -> WindowSummary:
+            if 666 in records.statuses():
                 raise ValueError("666")
-            return summarise(records, *others)
+            return summarise_gathered(records, *others)
 
-        monkeypatch.setattr("aggregator.fold.summarise", failing)
+        monkeypatch.setattr("aggregator.fold.summarise_gathered", failing)
 
     def test_costs_only_itself(self) -> None:
         good = [encode(record(at)) for at in range(50)]
@@ -145,13 +148,35 @@ class TestRecordThatTheKernelCannotTake:
         assert reasons([encode(record(0, status=666))]) == ["unusable"]
 
 
-def test_every_arrow_batch_is_folded_and_cycle_collection_is_on_between_them() -> None:
-    batches = [arrow_of([record(0)]), arrow_of([record(5_000)])]
-    clock = iter([NOW_MS, NOW_MS])
-    for rows in fold(iter(batches), catalogue(), lambda: next(clock)):
-        assert rows.num_rows == 1
-        assert rows.schema == FOLDED
+def test_batches_are_folded_together_until_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = [arrow_of([record(100 * at)]) for at in range(5)]
+    monkeypatch.setattr(folding, "MOST_MESSAGES", 2)
+    clock = iter([NOW_MS] * 3)
+    given = list(fold(iter(batches), catalogue(), lambda: next(clock)))
+    assert [rows.column("records").to_pylist() for rows in given] == [[2], [2], [1]]
+    assert {rows.schema for rows in given} == {FOLDED}
+
+
+def test_batches_are_folded_together_until_they_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding, "MOST_BYTES", 1)
+    batches = [arrow_of([record(at)]) for at in range(3)]
+    assert len(list(fold(iter(batches), catalogue(), lambda: NOW_MS))) == 3
+
+
+def test_a_dead_letter_of_a_later_batch_has_its_own_offset() -> None:
+    batches = [arrow([encode(record(0)), encode(record(1))]), arrow([encode(record(2)), b"{"])]
+    (rows,) = fold(iter(batches), catalogue(), lambda: NOW_MS)
+    assert rows.column("records").to_pylist() == [3, None]
+    assert rows.column("key").to_pylist() == [None, "tidegauge.inference/0/1"]
+
+
+def test_cycle_collection_is_on_between_folds() -> None:
+    for _ in fold(iter([arrow_of([record(0)])]), catalogue(), lambda: NOW_MS):
         assert gc.isenabled()
+
+
+def test_no_batches_give_no_rows() -> None:
+    assert list(fold(iter([]), catalogue(), lambda: NOW_MS)) == []
 
 
 def test_the_columns_that_spark_is_told_are_those_of_the_fold() -> None:

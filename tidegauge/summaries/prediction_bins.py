@@ -9,7 +9,7 @@ from tidegauge.errors import IncompatibleSummaries
 from tidegauge.features import FeatureSchema, FeatureSpec, coerce_columns
 from tidegauge.reference import FeatureReference
 from tidegauge.summaries.bin_counts import BinCounts
-from tidegauge.summaries.predictions import Output, outputs_of, outputs_of_values
+from tidegauge.summaries.predictions import Output, outputs_of_values
 from tidegauge.summaries.window_rows import WindowRows
 
 
@@ -25,7 +25,7 @@ class PredictionBins:
         if schema is None:
             return cls(())
         of_matrix = outputs_of_values(data.predictions, schema.names, data.weights)
-        answered = outputs_of(data.records, schema.names) if data.records else of_matrix
+        answered = data.records.outputs(data.records.weights()) if len(data.records) else of_matrix
         described = zip(schema.features, data.profile.predictions, answered, strict=True)
         return cls(tuple(_count(feature, reference, output) for feature, reference, output in described))
 

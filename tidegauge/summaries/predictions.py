@@ -14,8 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.records import InferenceRecord
-from tidegauge.summaries.record_columns import Columns, spread, weights_of
+from tidegauge.summaries.record_columns import Columns, spread
 
 Array = NDArray[np.float64]
 
@@ -51,15 +50,42 @@ class Predictions:
     labels: Sequence[Labels] = field(default=())
 
 
-def read_predictions(records: Sequence[InferenceRecord], weights: Array | None) -> Predictions:
-    """Never raises: what has another form than rows of numbers or labels is left out."""
+def read_predictions(answers: Sequence[object], rows: Sequence[int], weights: Array | None) -> Predictions:
+    """
+    answers: predictions of each record, None for none. rows, weights: of the records; weights None where every one is
+    1. Never raises: what has another form than rows of numbers or labels is left out.
+    """
+    if answers and all(map(_is_single, answers)):
+        return _parted({SINGLE: Output([answer[0] for answer in answers], weights)})  # type: ignore[index]
     outputs: dict[str, _Gathered] = {}
-    for position, record in enumerate(records):
-        if record.predictions is not None:
-            for name, values in _outputs(record.predictions, record.rows):
-                outputs.setdefault(name, _Gathered()).add(position, values)
+    for position, answer in enumerate(zip(answers, rows, strict=True)):
+        for name, values in _outputs(*answer):
+            gathered = outputs.get(name)
+            if gathered is None:
+                gathered = outputs[name] = _Gathered()
+            gathered.add(position, values)
     kept = {name: outputs[name] for name in sorted(outputs)[:MOST_OUTPUTS]}
-    return _parted({name: Output(output.values, output.row_weights(weights)) for name, output in kept.items()})
+    return _parted({name: output.output(weights) for name, output in kept.items()})
+
+
+def _is_single(answer: object) -> bool:
+    """One number or label, as most answers to one row are: quicker to read than others."""
+    return type(answer) is list and len(answer) == 1 and type(answer[0]) in _PLAIN
+
+
+def read_outputs(
+    answers: Sequence[object], rows: Sequence[int], names: Sequence[str], weights: Array | None
+) -> list[Output]:
+    """
+    The answers' outputs of these names, one for each. An output alone is the same in name and answer whatever it is
+    called; of several without names the position tells. Answer by answer, so records together give what they give
+    apart. The others as read_predictions takes them. Never raises.
+    """
+    gathered = [_Gathered() for _ in names]
+    for position, answer in enumerate(zip(answers, rows, strict=True)):
+        for at, values in _of_names(_outputs(*answer), names):
+            gathered[at].add(position, values)
+    return [output.output(weights) for output in gathered]
 
 
 def of_values(values: object, weights: Array | None) -> Predictions:
@@ -77,21 +103,6 @@ def _parted(outputs: Mapping[str, Output]) -> Predictions:
     return Predictions(
         [column for column in numbers if len(column.matrix)], [label for label in labels if label.values]
     )
-
-
-def outputs_of(records: Sequence[InferenceRecord], names: Sequence[str]) -> list[Output]:
-    """
-    The answers' outputs of these names, one for each. An output alone is the same in name and answer whatever it is
-    called; of several without names the position tells. Answer by answer, so records together give what they give
-    apart. Never raises.
-    """
-    weights = weights_of(records)
-    gathered = [_Gathered() for _ in names]
-    for position, record in enumerate(records):
-        if record.predictions is not None:
-            for at, values in _of_names(_outputs(record.predictions, record.rows), names):
-                gathered[at].add(position, values)
-    return [Output(output.values, output.row_weights(weights)) for output in gathered]
 
 
 def outputs_of_values(values: object, names: Sequence[str], weights: Array | None) -> list[Output]:
@@ -126,20 +137,37 @@ class _Gathered:
         self.positions.append(position)
         self.values.extend(values)
 
-    def row_weights(self, weights: Array | None) -> Array | None:
-        return None if weights is None else spread(weights[self.positions], self.lengths)
+    def output(self, weights: Array | None) -> Output:
+        """weights: of the records."""
+        return Output(self.values, None if weights is None else spread(weights[self.positions], self.lengths))
 
 
 def _numbers(output: str, values: Sequence[object], weights: Array | None) -> Columns:
-    chosen = [type(value) in (int, float) for value in values]
-    numbers = [_float(value) for value, keep in zip(values, chosen, strict=True) if keep]
-    return Columns.of({_numbered(output): numbers}, None if weights is None else weights[np.array(chosen)])
+    numbers, weights = _of_types(_NUMBERS, values, weights)
+    return Columns.of({_numbered(output): list(map(_float, numbers))}, weights)
 
 
 def _labels(output: str, values: Sequence[object], weights: Array | None) -> Labels:
-    chosen = [type(value) in (int, str, bool) for value in values]
-    labels = [str(value)[:LABEL_LENGTH] for value, keep in zip(values, chosen, strict=True) if keep]
-    return Labels(output, labels, None if weights is None else weights[np.array(chosen)])
+    labels, weights = _of_types(_LABELS, values, weights)
+    return Labels(output, [str(label)[:LABEL_LENGTH] for label in labels], weights)
+
+
+_NUMBERS: Final = frozenset({int, float})
+_LABELS: Final = frozenset({int, str, bool})
+
+
+def _of_types(
+    types: frozenset[type], values: Sequence[object], weights: Array | None
+) -> tuple[Sequence[object], Array | None]:
+    """Those of the values that have one of the types, with their weights."""
+    kinds = set(map(type, values))
+    if kinds <= types:
+        return values, weights
+    if kinds.isdisjoint(types):
+        return [], None if weights is None else weights[:0]
+    chosen = [type(value) in types for value in values]
+    kept = [value for value, keep in zip(values, chosen, strict=True) if keep]
+    return kept, None if weights is None else weights[np.array(chosen)]
 
 
 def _numbered(name: str) -> str:
@@ -155,7 +183,8 @@ def _float(value: object) -> float:
 
 def _outputs(predictions: object, rows: int) -> list[tuple[str, Sequence[object]]]:
     """(output, values), one value per row, for each output of one answer."""
-    if isinstance(predictions, Mapping):
+    # A list is told by its type first: asking whether something is a Mapping is slow, and most answers are lists.
+    if type(predictions) is not list and isinstance(predictions, Mapping):
         return [
             (str(name) if suffix == SINGLE else f"{name}.{suffix}", values)
             for name, data in predictions.items()
@@ -168,12 +197,21 @@ def _of_list(data: object, rows: int) -> list[tuple[str, Sequence[object]]]:
     if not isinstance(data, list) or not data:
         return []
     first = data[0]
+    if type(first) in _PLAIN:
+        return _of_plain(data, rows)
     if isinstance(first, list):
         table = [row for row in data if isinstance(row, list) and len(row) == len(first)]
         return _by_position(list(zip(*table, strict=True)))
     if isinstance(first, Mapping):
         named = [row for row in data if isinstance(row, Mapping)]
         return [(str(name), [row.get(name) for row in named]) for name in list(first)[:MOST_OUTPUTS]]
+    return _of_plain(data, rows)
+
+
+_PLAIN: Final = _NUMBERS | _LABELS
+
+
+def _of_plain(data: list[object], rows: int) -> list[tuple[str, Sequence[object]]]:
     if rows and len(data) > rows and not len(data) % rows:
         # A tensor of several outputs a row, sent flat.
         width = len(data) // rows

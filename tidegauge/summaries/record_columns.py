@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.records import InferenceRecord
-
 Array = NDArray[np.float64]
 
 
@@ -30,28 +28,15 @@ class Columns:
         return cls(tuple(columns), np.where(np.isfinite(matrix), matrix, np.nan), weights)
 
 
-def weights_of(records: Sequence[InferenceRecord]) -> Array | None:
-    weights = [record.weight for record in records]
-    return None if all(weight == 1 for weight in weights) else np.array(weights, dtype=np.float64)
-
-
 def spread(weights: Array | None, lengths: Sequence[int]) -> Array | None:
     """Weights of records as those of their rows. lengths: rows of each record."""
     return None if weights is None else np.repeat(weights, lengths)
 
 
-def timings(records: Sequence[InferenceRecord], weights: Array | None) -> Columns:
-    columns = {
-        "latency_ms": [record.latency_ms for record in records],
-        "upstream_ms": [record.upstream_ms for record in records],
-    }
-    return Columns.of(columns, weights)
-
-
 def per_row(prefix: str, of_records: Sequence[Mapping[str, Sequence[Any]]], weights: Array | None) -> list[Columns]:
     """
     Values by name, one per row: one Columns for all names that have values for the same rows. of_records: of each
-    record, {name: values}.
+    record, {name: values}. Raises TypeError, ValueError or AttributeError for what is not so.
     """
     alike: dict[tuple[int, ...], dict[str, list[Any]]] = {}
     for name in sorted({name for named in of_records for name in named}):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tidegauge.records import InferenceRecord
+from tidegauge.summaries.gathered_records import GatheredRecords
 from tidegauge.summaries.strata import Strata, by_weight
 from tidegauge.summaries.window_rows import WindowRows
 
@@ -33,16 +33,14 @@ class RequestCounts:
 
     @classmethod
     def of(cls, data: WindowRows) -> RequestCounts:
-        issues: Counter[str] = Counter()
-        for record in data.records:
-            issues.update(record.issues)
+        issues = Counter(data.records.issues)
         if data.infinite is not None:
             issues["non_finite"] += int(data.infinite.sum())
         return cls(
             requests=len(data.records),
             rows=len(data.flags.outlier),
             flagged=int(data.flags.outlier.sum()),
-            statuses=dict(Counter(str(record.status) for record in data.records)),
+            statuses={str(status): count for status, count in Counter(data.records.statuses()).items()},
             issues=dict(+issues),  # a count of 0 would not survive a merge
             strata=_rows_by_weight(data).merge(_requests_by_weight(data.records)),
         )
@@ -89,14 +87,14 @@ class RequestCounts:
         return cls(**(state | {"strata": Strata.from_state(strata, TallyCounter)}))
 
 
-def _requests_by_weight(records: Sequence[InferenceRecord]) -> Strata[TallyCounter]:
-    sampled = [record for record in records if record.weight != 1]
-    if not sampled:
+def _requests_by_weight(records: GatheredRecords) -> Strata[TallyCounter]:
+    weights = records.weights()
+    if weights is None:
         return Strata()
-    statuses = np.array([f"status.{record.status}" for record in sampled])
-    weights = np.array([record.weight for record in sampled], dtype=np.float64)
+    sampled = weights != 1
+    statuses = np.array([f"status.{status}" for status in records.statuses()])[sampled]
     return by_weight(
-        weights, lambda chosen: Counter({"requests": int(chosen.sum()), **Counter(statuses[chosen].tolist())})
+        weights[sampled], lambda chosen: Counter({"requests": int(chosen.sum()), **Counter(statuses[chosen].tolist())})
     )
 
 

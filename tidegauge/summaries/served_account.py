@@ -110,8 +110,8 @@ class ServedAccount:
     @classmethod
     def of(cls, data: WindowRows) -> ServedAccount:
         numbers: dict[str, list[int]] = {}
-        for record in data.records:
-            numbers.setdefault(f"{record.replica}/{record.incarnation}", []).append(record.seq)
+        for (replica, incarnation), seqs in data.records.seqs.items():
+            numbers.setdefault(f"{replica}/{incarnation}", []).extend(seqs)
         account = cls(
             {key: Incarnation(records=len(seqs), numbers=SeenNumbers.of(seqs)) for key, seqs in numbers.items()}
         )

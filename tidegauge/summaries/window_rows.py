@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.baseline import BaselineProfile
-from tidegauge.features import Matrix, coerce_rows
-from tidegauge.records import Heartbeat, InferenceRecord
+from tidegauge.features import Matrix
+from tidegauge.records import Heartbeat
 from tidegauge.scoring.fitted import COMBINED
 from tidegauge.statistics_spec import Statistics
-from tidegauge.summaries.predictions import Labels, of_values, read_predictions
-from tidegauge.summaries.record_columns import Columns, per_row, spread, timings, weights_of
+from tidegauge.summaries.gathered_records import GatheredRecords
+from tidegauge.summaries.predictions import Labels, of_values
+from tidegauge.summaries.record_columns import Columns
 
 Array = NDArray[np.float64]
 
@@ -41,7 +40,7 @@ class WindowRows:
     """
 
     profile: BaselineProfile
-    records: Sequence[InferenceRecord]
+    records: GatheredRecords
     heartbeats: Sequence[Heartbeat]
     matrix: Matrix
     weights: Array | None = None
@@ -56,25 +55,24 @@ class WindowRows:
     @classmethod
     def of(
         cls,
-        records: Sequence[InferenceRecord],
+        records: GatheredRecords,
         heartbeats: Sequence[Heartbeat],
         profile: BaselineProfile,
         statistics: Statistics | None = None,
     ) -> WindowRows:
-        rows = [row for record in records if record.features for row in record.features]
-        weights = weights_of(records)
-        predictions = read_predictions(records, weights)
-        scores = per_row("score.", [record.scores for record in records], weights)
+        """Raises ValueError, TypeError or OverflowError for records with something else than numbers among scores."""
+        weights = records.weights()
+        predictions = records.predictions(weights)
         return cls(
             profile,
             records,
             heartbeats,
-            coerce_rows(rows, profile.schema).matrix if rows else np.empty((0, len(profile.schema))),
-            weights=spread(weights, [len(record.features or ()) for record in records]),
-            measures=[timings(records, weights), *scores, *predictions.numbers],
-            combined=per_row("", [_combined(record) for record in records], weights),
+            records.matrix(),
+            weights=records.row_weights(weights),
+            measures=[records.timings(weights), *records.scores(weights), *predictions.numbers],
+            combined=records.combined(weights),
             labels=predictions.labels,
-            flags=_flags(records, weights),
+            flags=Flags(*records.verdicts(weights)),
             statistics=statistics or Statistics(),
         )
 
@@ -99,7 +97,7 @@ class WindowRows:
         combined = {} if p_values is None else {COMBINED: p_values}
         return cls(
             profile,
-            [],
+            GatheredRecords(profile),
             [],
             np.where(infinite, np.nan, matrix),
             weights=of_rows,
@@ -116,13 +114,3 @@ class WindowRows:
     def quantities(self) -> list[int]:
         """Positions of the features whose values are numbers and not codes."""
         return [at for at, feature in enumerate(self.profile.schema.features) if feature.kind != "categorical"]
-
-
-def _combined(record: InferenceRecord) -> dict[str, Sequence[Any]]:
-    return {COMBINED: record.p_values[COMBINED]} if COMBINED in record.p_values else {}
-
-
-def _flags(records: Sequence[InferenceRecord], weights: Array | None) -> Flags:
-    flags = [record.outlier for record in records]
-    outlier = np.array(list(map(bool, chain.from_iterable(flags))), dtype=bool)
-    return Flags(outlier, spread(weights, [len(flag) for flag in flags]))

@@ -18,6 +18,7 @@ from tidegauge.statistics_spec import Statistics
 from tidegauge.summaries import SUMMARIES, container
 from tidegauge.summaries.bin_counts import BinCounts
 from tidegauge.summaries.cross_moments import CrossMoments
+from tidegauge.summaries.gathered_records import GatheredRecords
 from tidegauge.summaries.given_bins import GivenBins
 from tidegauge.summaries.label_counts import LabelCounts
 from tidegauge.summaries.measures import Measures
@@ -98,6 +99,16 @@ def summarise(
     statistics: Statistics | None = None,
 ) -> WindowSummary:
     """The summary of these records and heartbeats, all of one monitor, baseline and window."""
+    return summarise_gathered(GatheredRecords.of(records, profile), heartbeats, profile, statistics)
+
+
+def summarise_gathered(
+    records: GatheredRecords,
+    heartbeats: Sequence[Heartbeat],
+    profile: BaselineProfile,
+    statistics: Statistics | None = None,
+) -> WindowSummary:
+    """The same of records that were gathered as they came."""
     return _summary(WindowRows.of(records, heartbeats, profile, statistics))
 
 

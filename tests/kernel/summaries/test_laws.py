@@ -19,6 +19,7 @@ from tidegauge.statistics_spec import Statistics
 from tidegauge.summaries import SUMMARIES, Summary, container
 from tidegauge.summaries.bin_counts import BinCounts
 from tidegauge.summaries.cross_moments import CrossMoments
+from tidegauge.summaries.gathered_records import GatheredRecords
 from tidegauge.summaries.moments import Moments
 from tidegauge.summaries.quantile_sketches import QuantileSketches
 from tidegauge.summaries.window_rows import WindowRows
@@ -70,7 +71,7 @@ Batch = tuple[list[InferenceRecord], list[Heartbeat]]
 def of(kind: type[Summary], *batches: Batch) -> Any:
     records = [record for batch in batches for record in batch[0]]
     beats = [beat for batch in batches for beat in batch[1]]
-    return kind.of(WindowRows.of(records, beats, PROFILE, EVERYTHING))
+    return kind.of(WindowRows.of(GatheredRecords.of(records, PROFILE), beats, PROFILE, EVERYTHING))
 
 
 def same(left: Any, right: Any) -> bool:
@@ -192,7 +193,8 @@ def test_summaries_of_other_bins_have_no_merge() -> None:
 
 
 def test_summaries_of_other_features_have_no_merge() -> None:
-    other = WindowRows.of([], [], BaselineProfile.fit(mixed_rows(300)[:, :1], numeric_schema(1)))
+    other_profile = BaselineProfile.fit(mixed_rows(300)[:, :1], numeric_schema(1))
+    other = WindowRows.of(GatheredRecords(other_profile), [], other_profile)
     for kind in (Moments, BinCounts, QuantileSketches, CrossMoments):
         with pytest.raises(IncompatibleSummaries):
             of(kind).merge(kind.of(other))

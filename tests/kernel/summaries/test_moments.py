@@ -10,6 +10,7 @@ import pytest
 from tests.support.examples import make_record, numeric_schema
 from tidegauge.baseline import BaselineProfile
 from tidegauge.features import Matrix
+from tidegauge.summaries.gathered_records import GatheredRecords
 from tidegauge.summaries.moments import Moments
 from tidegauge.summaries.window_rows import WindowRows
 
@@ -17,7 +18,7 @@ PROFILE = BaselineProfile.fit(np.random.default_rng(0).normal(size=(300, 2)), nu
 
 
 def moments(matrix: Matrix) -> Moments:
-    return Moments.of(WindowRows(PROFILE, [], [], matrix))
+    return Moments.of(WindowRows(PROFILE, GatheredRecords(PROFILE), [], matrix))
 
 
 def draws(rows: int, offset: float) -> Matrix:
@@ -78,6 +79,7 @@ def test_rows_of_all_records_are_taken_together() -> None:
         make_record(features=[["x", 4.0]]),
     ]
     np.testing.assert_array_equal(
-        WindowRows.of(records, [], PROFILE).matrix, [[1.0, 2.0], [3.0, np.nan], [np.nan, 4.0]]
+        WindowRows.of(GatheredRecords.of(records, PROFILE), [], PROFILE).matrix,
+        [[1.0, 2.0], [3.0, np.nan], [np.nan, 4.0]],
     )
-    assert WindowRows.of(records[1:3], [], PROFILE).matrix.shape == (0, 2)
+    assert WindowRows.of(GatheredRecords.of(records[1:3], PROFILE), [], PROFILE).matrix.shape == (0, 2)

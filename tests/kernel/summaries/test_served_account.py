@@ -10,6 +10,7 @@ import pytest
 from tests.support.examples import make_heartbeat, make_record, mixed_profile
 from tidegauge.monitor import Windows
 from tidegauge.records import Account, Heartbeat, InferenceRecord
+from tidegauge.summaries.gathered_records import GatheredRecords
 from tidegauge.summaries.served_account import Completeness, Incarnation, ServedAccount
 from tidegauge.summaries.window_rows import WindowRows
 from tidegauge.windows import Window, windows_bounded_by, windows_of
@@ -29,7 +30,7 @@ def beat(second: float, seq: int, incarnation: str = "i-1", *, final: bool = Fal
 
 
 def rows(seen: list[InferenceRecord], beats: list[Heartbeat]) -> WindowRows:
-    return WindowRows(PROFILE, seen, beats, None)  # type: ignore[arg-type]
+    return WindowRows.of(GatheredRecords.of(seen, PROFILE), beats, PROFILE)
 
 
 def completeness(seen: list[InferenceRecord], beats: list[Heartbeat]) -> Completeness:
@@ -193,5 +194,5 @@ def test_a_life_of_a_worker_is_accounted_for_in_every_window(slide: int) -> None
             seen[window] = seen.get(window, 0) + 1
     for window, count in seen.items():
         inside = [one for one in beats if window in windows_bounded_by(one.time_ms, windows)]
-        account = ServedAccount.of(WindowRows(PROFILE, records(count), inside, None))  # type: ignore[arg-type]
+        account = ServedAccount.of(rows(records(count), inside))
         assert account.completeness(window) == Completeness(count, count)
