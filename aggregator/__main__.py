@@ -20,11 +20,11 @@ from aggregator.deliveries import Deliveries
 from aggregator.errors import StartError
 from aggregator.job import start
 from aggregator.reload import MonitorFiles
-from aggregator.session import kafka_connector, spark_session
+from aggregator.session import spark_session
 from aggregator.settings import Settings, parse_settings
 from aggregator.sinks.prometheus import Metrics, serve
 from aggregator.sinks.sql import SqlStore
-from aggregator.source import kafka_source
+from aggregator.source import Inference, folded_stream
 from aggregator.watching import QueryWatch
 
 POLL_S: Final = 0.1
@@ -51,7 +51,7 @@ def main() -> int:
         store = SqlStore.open(settings.store)
         _listen_for_signals(stopping)
         log.info("spark_starting monitors=%s", ",".join(settings.catalogue.monitors))
-        with spark_session(master=settings.master, connector=kafka_connector(settings.jars_dir)) as spark:
+        with spark_session(master=settings.master) as spark:
             _listen_for_signals(stopping)  # again: Spark has put its own in their place
             return 0 if stopping.is_set() else _run(spark, settings, store, stopping)
     except StartError as error:
@@ -97,17 +97,21 @@ def _run(spark: SparkSession, settings: Settings, store: SqlStore, stopping: thr
 
 def _run_query(parts: Parts, settings: Settings, checkpoint: Checkpoint) -> Settings | None:
     """Until a stop is asked for: None, or the monitors have changed: the settings to go on with."""
-    topics = sorted(checkpoint.topics)
+    topics = settings.catalogue.inference_topics()
     parts.spark.sparkContext.setLogLevel("WARN")
     log.info("query_starting monitors=%s topics=%s", ",".join(settings.catalogue.monitors), ",".join(topics))
     ending = threading.Event()
-    source = kafka_source(
-        parts.spark, brokers=settings.brokers, topics=topics, maximum_records=settings.maximum_records
+    inference = Inference(
+        settings.brokers,
+        topics,
+        settings.maximum_records,
+        settings.catalogue,
+        earlier=sorted(checkpoint.topics.difference(topics)),
     )
     with Deliveries(settings, parts.store) as deliveries:
         parts.metrics.follow(deliveries.couriers, deliveries.outboxes, settings.catalogue.monitors)
         query = start(
-            source,
+            folded_stream(parts.spark, inference),
             settings.catalogue,
             deliveries.outboxes,
             checkpoint=settings.checkpoint,

@@ -8,13 +8,12 @@ from __future__ import annotations
 import bisect
 import contextlib
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from aggregator.catalogue import Catalogue
 from aggregator.progress import WindowKey
@@ -67,15 +66,32 @@ fewer are to be merged. Their bytes are kept until then, for those that turn out
 """
 
 
-def fold(
-    batches: Iterator[pa.RecordBatch], catalogue: Catalogue, clock_ms: Callable[[], int]
-) -> Iterator[pa.RecordBatch]:
-    """Takes columns topic, partition, offset, value; gives FOLDED. clock_ms: UTC epoch, asked once per fold."""
+class Messages(NamedTuple):
+    """
+    Some messages, each with what names it: the source, "topic/partition", and its offset there. A value is None where a
+    message has none.
+    """
+
+    sources: Sequence[str]
+    offsets: Sequence[int]
+    values: Sequence[bytes | None]
+
+    @classmethod
+    def of(cls, batch: pa.RecordBatch) -> Messages:
+        """batch: columns topic, partition, offset, value."""
+        topics, partitions, offsets, values = (
+            batch.column(name).to_pylist() for name in ("topic", "partition", "offset", "value")
+        )
+        return cls([f"{topic}/{at}" for topic, at in zip(topics, partitions, strict=True)], offsets, values)
+
+
+def fold(messages: Iterator[Messages], catalogue: Catalogue, clock_ms: Callable[[], int]) -> Iterator[pa.RecordBatch]:
+    """Gives FOLDED. clock_ms: UTC epoch, asked once per fold."""
     one: Fold | None = None
-    for batch in batches:
+    for some in messages:
         with _no_cycle_collection():
             one = one or Fold(catalogue, clock_ms())
-            one.take(batch)
+            one.take(some)
             rows = one.rows() if one.is_full else None
         if rows is not None:
             yield rows
@@ -85,17 +101,17 @@ def fold(
 
 
 def fold_batch(batch: pa.RecordBatch, catalogue: Catalogue, now_ms: int) -> pa.RecordBatch:
-    return next(fold(iter([batch]), catalogue, lambda: now_ms))
+    return next(fold(iter([Messages.of(batch)]), catalogue, lambda: now_ms))
 
 
 class Fold:
-    """Messages of some Arrow batches on their way to summaries. They have positions, counted through all batches."""
+    """Messages on their way to summaries. They have positions, counted through all that were taken."""
 
     def __init__(self, catalogue: Catalogue, now_ms: int) -> None:
         self._catalogue = catalogue
         self._sorter = Sorter(catalogue, now_ms)
         self._refused: dict[int, Refusal] = {}
-        self._batches: list[pa.RecordBatch] = []
+        self._taken: list[Messages] = []
         self._starts: list[int] = []
         self._messages = self._bytes = 0
 
@@ -103,20 +119,19 @@ class Fold:
     def is_full(self) -> bool:
         return self._messages >= MOST_MESSAGES or self._bytes >= MOST_BYTES
 
-    def take(self, batch: pa.RecordBatch) -> None:
+    def take(self, messages: Messages) -> None:
         sort = self._sorter.sort
-        values = batch.column("value").to_pylist()
-        for position, (value, source) in enumerate(zip(values, _sources(batch), strict=True), self._messages):
+        for position, (source, value) in enumerate(zip(messages.sources, messages.values, strict=True), self._messages):
             try:
                 refusal = sort(position, decode(value or b""), source)
             except InvalidRecord as error:
                 refusal = Refusal(error.reason, error.detail)
             if refusal is not None:
                 self._refused[position] = refusal
-        self._batches.append(batch)
+        self._taken.append(messages)
         self._starts.append(self._messages)
-        self._messages += batch.num_rows
-        self._bytes += batch.nbytes
+        self._messages += len(messages.values)
+        self._bytes += sum(map(len, filter(None, messages.values)))
 
     def rows(self) -> pa.RecordBatch:
         """FOLDED. Nothing can be taken any more."""
@@ -154,7 +169,7 @@ class Fold:
         """One message with a wrong value inside must not stop the stream: finds it, and goes on without it."""
         usable = GatheredRecords(profile)
         for position in group.positions:
-            record = decode(self._message(position)["value"])
+            record = decode(self._message(position)[2] or b"")
             assert isinstance(record, InferenceRecord), "it was one before"
             try:
                 summarise_gathered(GatheredRecords.of([record], profile), (), profile, statistics)
@@ -165,15 +180,15 @@ class Fold:
         return usable
 
     def _letter_row(self, position: int, refusal: Refusal) -> dict[str, object]:
-        message = self._message(position)
-        topic, partition, offset, value = (message[name] for name in ("topic", "partition", "offset", "value"))
+        source, offset, value = self._message(position)
+        topic, _, partition = source.rpartition("/")
         letter = {
             "v": 1,
             "kind": "dead_letter",
             "reason": refusal.reason,
             "detail": refusal.detail,
             "topic": topic,
-            "partition": partition,
+            "partition": int(partition),
             "offset": offset,
             "size_bytes": len(value or b""),
             "value": (value or b"")[:KEPT_BYTES].decode("utf-8", "replace"),
@@ -182,14 +197,15 @@ class Fold:
             "monitor": DEAD,
             "reason": refusal.reason,
             "topic": self._catalogue.dead_letter_topic(topic),
-            "key": f"{topic}/{partition}/{offset}",
+            "key": f"{source}/{offset}",
             "letter": orjson.dumps(letter),
         }
 
-    def _message(self, position: int) -> dict[str, Any]:
+    def _message(self, position: int) -> tuple[str, int, bytes | None]:
+        """Its source, offset and value."""
         at = bisect.bisect_right(self._starts, position) - 1
-        (message,) = self._batches[at].slice(position - self._starts[at], 1).to_pylist()
-        return message  # type: ignore[no-any-return]
+        taken, within = self._taken[at], position - self._starts[at]
+        return taken.sources[within], taken.offsets[within], taken.values[within]
 
 
 def _summarised(group: Group, profile: BaselineProfile, statistics: Statistics) -> WindowSummary | None:
@@ -218,11 +234,3 @@ def part_of(row: Any) -> Part:
     """A summary row of FOLDED, with its columns as attributes."""
     key = WindowKey(row.version, row.baseline, int(row.start_ms), int(row.end_ms))
     return Part(key, bytes(row.summary), int(row.records), int(row.inside), int(row.latest_ms), row.source)
-
-
-def _sources(batch: pa.RecordBatch) -> list[str]:
-    """Of each message, the partition it was read from. Kafka's batches have one each."""
-    topics, partitions = batch.column("topic"), batch.column("partition")
-    if len(pc.unique(topics)) == 1 and len(pc.unique(partitions)) == 1:
-        return [f"{topics[0].as_py()}/{partitions[0].as_py()}"] * batch.num_rows
-    return [f"{topic}/{at}" for topic, at in zip(topics.to_pylist(), partitions.to_pylist(), strict=True)]

@@ -1,4 +1,4 @@
-"""The query: source -> fold -> keyed windows -> outbox."""
+"""The query: folded source -> keyed windows -> outbox."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from pyspark.sql.streaming.query import StreamingQuery
 from aggregator.catalogue import Catalogue
 from aggregator.errors import DeliveryStopped
 from aggregator.evaluate import ALERT, DEAD_LETTER, LATE, OUTPUT_COLUMNS, REPORT, STATE, TALLY, Output
-from aggregator.fold import FOLDED_COLUMNS, fold
+from aggregator.fold import FOLDED_COLUMNS, Messages, fold
 from aggregator.outbox import Outbox
-from aggregator.source import SOURCE_COLUMNS
+from aggregator.source import clock_ms
 from aggregator.state import WindowProcessor
 
 log = logging.getLogger("aggregator")
@@ -39,19 +39,18 @@ ROOM_S: Final = 5.0
 LONGEST_REASON: Final = 500
 
 
+SOURCE_COLUMNS: Final = ("topic", "partition", "offset", "value")
+"""What the fold reads of a DataFrame of messages, as Spark's Kafka source names it."""
+
+
 class Watcher(Protocol):
     """Looks at what goes out, for metrics: (kind, document). Must be quick, and must not raise."""
 
     def __call__(self, kind: str, document: dict[str, Any]) -> None: ...
 
 
-def reports_of(source: DataFrame, catalogue: Catalogue) -> DataFrame:
-    """source: streaming, with SOURCE_COLUMNS. Gives evaluate.Output columns."""
-    return stepped(folded_of(source, catalogue), catalogue)
-
-
 def folded_of(source: DataFrame, catalogue: Catalogue) -> DataFrame:
-    """source: with SOURCE_COLUMNS. Gives fold.FOLDED_COLUMNS."""
+    """source: with SOURCE_COLUMNS, wherever its messages are from. Gives fold.FOLDED_COLUMNS."""
     return source.select(*SOURCE_COLUMNS).mapInArrow(partial(_fold, catalogue), FOLDED_COLUMNS)
 
 
@@ -66,7 +65,7 @@ def stepped(folded: DataFrame, catalogue: Catalogue) -> DataFrame:
 
 
 def start(
-    source: DataFrame,
+    folded: DataFrame,
     catalogue: Catalogue,
     outboxes: Sequence[Outbox],
     *,
@@ -75,9 +74,12 @@ def start(
     stopping: threading.Event,
     watcher: Watcher = lambda _kind, _document: None,
 ) -> StreamingQuery:
-    """trigger: as DataStreamWriter.trigger takes it. stopping: once it is set, no micro-batch is begun any more."""
+    """
+    folded: as `stepped` takes it. trigger: as DataStreamWriter.trigger takes it. stopping: once it is set, no
+    micro-batch is begun any more.
+    """
     return (
-        reports_of(source, catalogue)
+        stepped(folded, catalogue)
         .writeStream.queryName("tidegauge")
         .outputMode("append")
         .option("checkpointLocation", str(checkpoint))
@@ -88,11 +90,7 @@ def start(
 
 
 def _fold(catalogue: Catalogue, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    return fold(batches, catalogue, _clock_ms)
-
-
-def _clock_ms() -> int:
-    return time.time_ns() // 1_000_000
+    return fold(map(Messages.of, batches), catalogue, clock_ms)
 
 
 class Delivery:

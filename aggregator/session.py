@@ -9,20 +9,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import pyspark
 from pyspark.sql import SparkSession
 
 from aggregator.errors import StartError
 
 MINIMUM_JAVA: Final = 17
-
-CONNECTOR: Final = "spark-sql-kafka-0-10_2.13"
-JARS: Final = (CONNECTOR, "spark-token-provider-kafka-0-10_2.13", "kafka-clients", "commons-pool2")
-"""All that the connector needs beyond Spark itself."""
 
 JVM_OPTIONS: Final = "-Duser.timezone=UTC -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 """
@@ -37,10 +32,9 @@ STOP_S: Final = 8.0
 
 
 @contextlib.contextmanager
-def spark_session(*, master: str, connector: Mapping[str, str]) -> Iterator[SparkSession]:
+def spark_session(*, master: str, jars: Sequence[Path] = ()) -> Iterator[SparkSession]:
     """
-    connector: as kafka_connector gives it; empty where no Kafka is read. Raises StartError when there is no Java. On
-    leaving, the JVM has ended.
+    jars: of further parts of Spark. Raises StartError when there is no Java. On leaving, the JVM has ended.
     """
     check_java()
     # The setting spark.pyspark.python does not reach the workers of a stateful operator: they would run `python3`.
@@ -49,32 +43,15 @@ def spark_session(*, master: str, connector: Mapping[str, str]) -> Iterator[Spar
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     with tempfile.TemporaryDirectory(prefix="tidegauge-", ignore_cleanup_errors=True) as scratch:
         builder = SparkSession.builder.appName("tidegauge").master(master)
-        for name, value in {**_configuration(scratch), **connector}.items():
+        for name, value in _configuration(scratch).items():
             builder = builder.config(name, value)
+        if jars:
+            builder = builder.config("spark.jars", ",".join(map(str, jars)))
         spark = builder.getOrCreate()
         try:
             yield spark
         finally:
             _stop(spark)
-
-
-def kafka_connector(jars_dir: Path | None) -> dict[str, str]:
-    """
-    Settings that give Spark its Kafka connector: the jars in the directory or, for None, fetched by Spark at its start,
-    which takes half a minute. Raises StartError when the directory lacks one.
-    """
-    if jars_dir is None:
-        return {"spark.jars.packages": f"org.apache.spark:{CONNECTOR}:{pyspark.__version__}"}
-    found = {name: sorted(jars_dir.glob(f"{name}-[0-9]*.jar")) for name in JARS}
-    missing = [name for name, jars in found.items() if not jars]
-    if missing:
-        raise StartError(f"--jars-dir {jars_dir}: no jar of {', '.join(missing)}; needed: {', '.join(JARS)}")
-    connector = jars_dir / f"{CONNECTOR}-{pyspark.__version__}.jar"
-    if not connector.exists():
-        raise StartError(
-            f"--jars-dir {jars_dir}: {connector.name} is missing, which pyspark {pyspark.__version__} needs"
-        )
-    return {"spark.jars": ",".join([str(connector), *(str(found[name][-1]) for name in JARS if name != CONNECTOR)])}
 
 
 def check_java() -> None:
@@ -106,8 +83,6 @@ def _configuration(scratch: str) -> dict[str, str]:
         # What is shuffled is a few summaries a micro-batch: more partitions are more tasks, not more speed.
         "spark.sql.shuffle.partitions": "2",
         "spark.sql.adaptive.enabled": "false",
-        # Batches that stay in the processor's caches: a fifth less of the JVM's time than with five times as many.
-        "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
         "spark.sql.streaming.stateStore.providerClass": f"{state}.RocksDBStateStoreProvider",
         "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
     }

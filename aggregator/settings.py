@@ -36,7 +36,6 @@ class Settings:
     store: str
     """SQLAlchemy URL."""
     master: str = "local[*]"
-    jars_dir: Path | None = None
     """Where the Kafka connector's jars are; None lets Spark fetch them."""
     interval_ms: int = 600
     """
@@ -79,7 +78,6 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         checkpoint=_directory(options.checkpoint),
         store=options.store or _shared("spec.aggregator.store", [m.aggregator.store for m in monitors], "--store"),
         master=options.master,
-        jars_dir=options.jars_dir,
         interval_ms=_whole(options.interval_ms, "--interval-ms", 0, MAXIMUM_INTERVAL_MS),
         maximum_records=_whole(options.maximum_records, "--maximum-records", 1, MAXIMUM_RECORDS),
         maximum_outbox_bytes=_whole(options.maximum_outbox_bytes, "--maximum-outbox-bytes", 1 << 20, MAXIMUM_BYTES),
@@ -111,7 +109,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", type=Path, required=True, help="directory that survives restarts")
     parser.add_argument("--store", help="SQLAlchemy URL; default: the monitors' spec.aggregator.store")
     parser.add_argument("--master", default="local[*]", help="Spark master; default: %(default)s")
-    parser.add_argument("--jars-dir", type=Path, help="directory with the Kafka connector's jars")
     parser.add_argument(
         "--interval-ms",
         default=str(Settings.interval_ms),

@@ -1,38 +1,121 @@
-"""The inference topics as a streaming DataFrame."""
+"""
+The inference topics as a streaming DataFrame of summaries: each task reads its stretch of a partition and folds it.
+
+Spark plans and remembers offsets as it does with any source; messages themselves never enter the JVM.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
+from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMaxRows
+from pyspark.sql.types import StructType
 
 from aggregator.brokers import Brokers
+from aggregator.catalogue import Catalogue
+from aggregator.errors import SourceFailed
+from aggregator.fold import FOLDED_COLUMNS, fold
+from aggregator.offsets import Offsets, bounded, gone_back, missing, stretches, together
+from aggregator.partition_reader import read_stretch
+from aggregator.topic_ends import TopicEnds
 
-SOURCE_COLUMNS: Final = ("topic", "partition", "offset", "value")
-"""What the fold reads of a source: names a message, and its bytes."""
-
-FETCH_WAIT_MS: Final = 50
-"""
-How long a broker may wait for more at a partition's end. Spark asks it for the end's offset meanwhile, and is answered
-after that: with Kafka's 500 ms, a micro-batch that reads to the end may wait so long for each partition.
-"""
+FORMAT: Final = "tidegauge-kafka"
 
 
-def kafka_source(spark: SparkSession, *, brokers: Brokers, topics: Sequence[str], maximum_records: int) -> DataFrame:
+@dataclass(frozen=True)
+class Inference:
     """
-    From the earliest offset where there is no checkpoint. maximum_records: of one micro-batch, dealt out over the
-    partitions in proportion to what waits in each; event time follows the slowest. Offsets that Kafka has deleted
-    before they were read stop the query, since going on would lose them in silence.
+    What is read. topics: those of the catalogue's monitors. earlier: ones of monitors that are gone, read as long as
+    they are there. maximum_records: of one micro-batch.
     """
-    return (
-        spark.readStream.format("kafka")
-        .options(**brokers.spark_options)
-        .option("kafka.bootstrap.servers", brokers.bootstrap_servers)
-        .option("subscribe", ",".join(topics))
-        .option("startingOffsets", "earliest")
-        .option("failOnDataLoss", "true")
-        .option("kafka.fetch.max.wait.ms", FETCH_WAIT_MS)
-        .option("maxOffsetsPerTrigger", maximum_records)
-        .load()
-    )
+
+    brokers: Brokers
+    topics: Sequence[str]
+    maximum_records: int
+    catalogue: Catalogue
+    earlier: Sequence[str] = ()
+
+    def options(self) -> Mapping[str, str]:
+        return {**self.brokers.client_options, "bootstrap.servers": self.brokers.bootstrap_servers}
+
+
+def folded_stream(spark: SparkSession, inference: Inference) -> DataFrame:
+    """
+    fold.FOLDED_COLUMNS, from the earliest offset where there is no checkpoint. Messages that Kafka has deleted before
+    they were read stop the query, since going on would lose them in silence.
+    """
+
+    class FoldedKafka(DataSource):  # type: ignore[misc]
+        """Of this very query: Spark takes classes, and its options are for texts that may be logged."""
+
+        @classmethod
+        def name(cls) -> str:
+            return FORMAT
+
+        def schema(self) -> str:
+            return FOLDED_COLUMNS
+
+        def streamReader(self, schema: StructType) -> DataSourceStreamReader:
+            return FoldReader(inference)
+
+    spark.dataSource.register(FoldedKafka)
+    return spark.readStream.format(FORMAT).load()
+
+
+class FoldReader(DataSourceStreamReader):  # type: ignore[misc]
+    """All but `read` is called in one process beside the driver; `read` in the executors' workers."""
+
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+        self._asked: TopicEnds | None = None
+        self._latest: Offsets = {}
+
+    def initialOffset(self) -> Offsets:
+        return self._ends().earliest()
+
+    def getDefaultReadLimit(self) -> ReadLimit:
+        return ReadMaxRows(self._inference.maximum_records)
+
+    def latestOffset(self, start: Offsets, limit: ReadLimit) -> Offsets:
+        latest = self._ends().latest()
+        if gone := gone_back(start, latest):
+            raise SourceFailed(
+                f"{', '.join(gone)}: shorter than what was read of it: its topic was made anew; to go on, start with an"
+                " empty --checkpoint"
+            )
+        self._latest = together(start, latest)
+        if isinstance(limit, ReadAllAvailable):
+            return self._latest
+        return bounded(self._begun(start, self._latest), self._latest, self._inference.maximum_records)
+
+    def reportLatestOffset(self) -> Offsets | None:
+        return self._latest or None
+
+    def partitions(self, start: Offsets, end: Offsets) -> Sequence[InputPartition]:
+        return [InputPartition(stretch) for stretch in stretches(self._begun(start, end), end)]
+
+    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        return fold(read_stretch(self._inference.options(), partition.value), self._inference.catalogue, clock_ms)
+
+    def _begun(self, start: Offsets, end: Offsets) -> Offsets:
+        """start, with the earliest offsets of partitions that are new."""
+        new = missing(end, start)
+        if not new:
+            return start
+        earliest = self._ends().earliest()
+        return together(start, *({topic: {at: earliest[topic][at]}} for topic, at in new))
+
+    def _ends(self) -> TopicEnds:
+        if self._asked is None:
+            self._asked = TopicEnds(self._inference.options(), self._inference.topics, self._inference.earlier)
+        return self._asked
+
+
+def clock_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -44,7 +44,7 @@ class QueryWatch:
         self._hears = told
         self._batch = -1
         self._told_s = -math.inf
-        self._rows = 0
+        self._records = 0
 
     def look(self, query: StreamingQuery) -> None:
         progress = query.lastProgress
@@ -53,18 +53,18 @@ class QueryWatch:
         self._batch = progress.batchId
         phases = {name: int(ms) for name, ms in progress.durationMs.items()}
         took_ms = phases.get("triggerExecution", 0)
-        self._rows += progress.numInputRows
+        batch = _micro_batch(progress, took_ms / 1000)
+        self._records += batch.records
         slow = took_ms > SLOW_MS
         log.log(
             logging.WARNING if slow else logging.DEBUG,
-            "%s batch=%d rows=%d took_ms=%d %s",
+            "%s batch=%d records=%d took_ms=%d %s",
             "slow_micro_batch" if slow else "micro_batch",
             progress.batchId,
-            progress.numInputRows,
+            batch.records,
             took_ms,
             " ".join(f"{name}_ms={ms}" for name, ms in sorted(phases.items())),
         )
-        batch = _micro_batch(progress, took_ms / 1000)
         self._hears(batch)
         self._tell(progress, batch)
 
@@ -76,22 +76,24 @@ class QueryWatch:
         log.info(
             "progress batch=%d records_per_s=%.0f behind_records=%d batch_ms=%d state_memory_bytes=%d",
             progress.batchId,
-            self._rows / since_s if math.isfinite(since_s) else 0.0,
+            self._records / since_s if math.isfinite(since_s) else 0.0,
             sum(batch.behind.values()),
             progress.durationMs.get("triggerExecution", 0),
             batch.state_memory_bytes,
         )
-        self._told_s, self._rows = now_s, 0
+        self._told_s, self._records = now_s, 0
 
 
 def _micro_batch(progress: Any, took_s: float) -> MicroBatch:
     behind: dict[str, int] = {}
+    read: dict[str, int] = {}
     for source in progress.sources:
         behind |= behind_of(source.endOffset, source.latestOffset)
+        read |= behind_of(source.startOffset, source.endOffset)
     return MicroBatch(
         ended_s=datetime.fromisoformat(progress.timestamp).timestamp() + took_s,
         took_s=took_s,
-        records=progress.numInputRows,
+        records=sum(read.values()),
         behind=behind,
         state_rows=sum(operator.numRowsTotal for operator in progress.stateOperators),
         state_memory_bytes=sum(operator.memoryUsedBytes for operator in progress.stateOperators),

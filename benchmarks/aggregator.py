@@ -29,11 +29,11 @@ from aggregator.brokers import Brokers
 from aggregator.catalogue import Catalogue
 from aggregator.deliveries import Deliveries
 from aggregator.job import start
-from aggregator.session import kafka_connector, spark_session
+from aggregator.session import spark_session
 from aggregator.settings import Settings
 from aggregator.sinks.sql import SqlStore
 from aggregator.sinks.tables import REPORTS
-from aggregator.source import kafka_source
+from aggregator.source import Inference, folded_stream
 from benchmarks import figures
 from benchmarks.aggregator_delay import delays
 from localsystem.errors import MachineProblem
@@ -102,7 +102,7 @@ def _throughput() -> dict[str, float]:
             system.create_topics(broker, monitor.kafka.topics)
         _send(broker.bootstrap_servers, profile, [one])
         _send(broker.bootstrap_servers, profile, many)
-        with spark_session(master="local[2]", connector=kafka_connector(jars[0])) as spark:
+        with spark_session(master="local[2]", jars=sorted(jars[0].glob("*.jar"))) as spark:
             field = Field(spark, broker.bootstrap_servers, Path(directory), profile)
             return _measured(field, one, many)
 
@@ -221,8 +221,14 @@ def _send(servers: str, profile: BaselineProfile, monitors: list[ModelMonitor]) 
 
 
 def _count(field: Field, monitor: ModelMonitor, name: str) -> list[Batch]:
+    """As anybody would write it: Spark's own source, with its defaults."""
     query = (
-        _source(field, monitor)
+        field.spark.readStream.format("kafka")
+        .option("kafka.bootstrap.servers", field.servers)
+        .option("subscribe", monitor.kafka.topics.inference.name)
+        .option("startingOffsets", "earliest")
+        .option("maxOffsetsPerTrigger", PER_BATCH)
+        .load()
         .groupBy()
         .count()
         .writeStream.format("noop")
@@ -243,10 +249,11 @@ def _judge(field: Field, monitors: list[ModelMonitor], name: str) -> list[Batch]
     )
     url = f"sqlite:///{field.directory}/{monitors[0].name}.db"
     settings = Settings(catalogue, Brokers(field.servers), field.directory / name, url)
+    inference = Inference(settings.brokers, catalogue.inference_topics(), PER_BATCH, catalogue)
     store = SqlStore.open(url)
     with Deliveries(settings, store) as deliveries:
         query = start(
-            _source(field, monitors[0]),
+            folded_stream(field.spark, inference),
             catalogue,
             deliveries.outboxes,
             checkpoint=settings.checkpoint,
@@ -267,11 +274,6 @@ def _wait_until_delivered(deliveries: Deliveries) -> None:
         time.sleep(0.1)
 
 
-def _source(field: Field, monitor: ModelMonitor) -> Any:
-    topics = [monitor.kafka.topics.inference.name]
-    return kafka_source(field.spark, brokers=Brokers(field.servers), topics=topics, maximum_records=PER_BATCH)
-
-
 def _finished(query: StreamingQuery, *, monitors: int) -> list[Batch]:
     """Stops the query when everything is read: open windows have timers, so it would not end by itself."""
     batches: dict[int, Batch] = {}
@@ -279,9 +281,17 @@ def _finished(query: StreamingQuery, *, monitors: int) -> list[Batch]:
     while sum(batch.rows for batch in batches.values()) < messages:
         query.awaitTermination(LOOK_S)  # raises what ended it
         for one in query.recentProgress:
-            batches[one.batchId] = Batch(one.numInputRows, one.durationMs["triggerExecution"])
+            batches[one.batchId] = Batch(_read(one), one.durationMs["triggerExecution"])
     query.stop()
     return [batches[number] for number in sorted(batches)]
+
+
+def _read(progress: Any) -> int:
+    """Messages of a micro-batch, by its offsets: the rows that Spark counts are summaries already."""
+    (source,) = progress.sources
+    begun, ended = (orjson.loads(text or "{}") or {} for text in (source.startOffset, source.endOffset))
+    offsets = [(topic, at, offset) for topic, ends in ended.items() for at, offset in ends.items()]
+    return sum(offset - begun.get(topic, {}).get(at, 0) for topic, at, offset in offsets)
 
 
 def _rate(batches: list[Batch]) -> float:

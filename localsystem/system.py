@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from localsystem import topics
 from localsystem.broker import Broker, start_broker
-from localsystem.jars import BROKER_JARS, CONNECTOR_JARS, cache_directory, ensure_jars
+from localsystem.jars import BROKER_JARS, cache_directory, ensure_jars
 from localsystem.java import find_java
 from localsystem.ports import HOST, free_ports
 from localsystem.processes import Process, Processes
@@ -84,9 +84,7 @@ class LocalSystem:
     def prepare(self) -> None:
         """Finds Java and the jars, fetching what the cache does not have. Raises MachineProblem."""
         self._java = find_java()
-        self._jars = ensure_jars(
-            [BROKER_JARS, CONNECTOR_JARS], java=self._java, processes=self.processes, cache=cache_directory()
-        )
+        self._jars = ensure_jars([BROKER_JARS], java=self._java, processes=self.processes, cache=cache_directory())
 
     def start_broker(
         self,
@@ -125,7 +123,7 @@ class LocalSystem:
 
     def start_aggregator(self, *, monitor_file: Path) -> Aggregator:
         arguments = ["--monitor", str(monitor_file), "--checkpoint", str(self.directory / "checkpoint")]
-        arguments += ["--store", f"sqlite:///{self.directory / 'tidegauge.db'}", "--jars-dir", str(self._jars[1])]
+        arguments += ["--store", f"sqlite:///{self.directory / 'tidegauge.db'}"]
         # Stopping ends the running micro-batch first.
         return Aggregator(self._start_python("aggregator", "aggregator", arguments, stop_within_s=30.0))
 

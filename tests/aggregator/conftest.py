@@ -11,7 +11,7 @@ from tests.support.postgres import PostgresServer
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    with spark_session(master="local[2]", connector={}) as session:
+    with spark_session(master="local[2]") as session:
         yield session
 
 

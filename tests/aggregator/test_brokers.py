@@ -1,4 +1,4 @@
-"""What Spark's Kafka source is told of a monitor's security."""
+"""What clients are told of a monitor's security."""
 
 from __future__ import annotations
 
@@ -23,28 +23,17 @@ def test_executors_get_the_files_contents_and_the_login(tmp_path: Path) -> None:
         (tmp_path / name).write_text(f"PEM of {name}")
     security = Security("SASL_SSL", *(str(tmp_path / name) for name in ("ca", "crt", "key")), login=LOGIN)
     brokers = brokers_of(Kafka("a:1", security=security), {"KAFKA_PASSWORD": 'a"b\\c'})
-    assert brokers.client_options["sasl.password"] == 'a"b\\c'
-    assert brokers.spark_options == {
-        "kafka.security.protocol": "SASL_SSL",
-        "kafka.ssl.truststore.type": "PEM",
-        "kafka.ssl.truststore.certificates": "PEM of ca",
-        "kafka.ssl.keystore.type": "PEM",
-        "kafka.ssl.keystore.certificate.chain": "PEM of crt",
-        "kafka.ssl.keystore.key": "PEM of key",
-        "kafka.sasl.mechanism": "SCRAM-SHA-512",
-        "kafka.sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required "
-        'username="gauge" password="a\\"b\\\\c";',
+    assert brokers.client_options == {
+        "security.protocol": "SASL_SSL",
+        "ssl.ca.pem": "PEM of ca",
+        "ssl.certificate.pem": "PEM of crt",
+        "ssl.key.pem": "PEM of key",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "gauge",
+        "sasl.password": 'a"b\\c',
     }
     assert "PEM" not in repr(brokers)
     assert 'a"b' not in repr(brokers)
-
-
-def test_a_login_alone() -> None:
-    login = Login("PLAIN", "gauge", SecretRef(env="KAFKA_PASSWORD"))
-    options = brokers_of(Kafka("a:1", security=Security("SASL_PLAINTEXT", login=login)), {"KAFKA_PASSWORD": "x"})
-    assert options.spark_options["kafka.sasl.jaas.config"].startswith(
-        "org.apache.kafka.common.security.plain.PlainLoginModule required"
-    )
 
 
 @pytest.mark.parametrize(

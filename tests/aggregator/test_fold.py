@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from aggregator import fold as folding
-from aggregator.fold import FOLDED, FOLDED_COLUMNS, KEPT_BYTES, fold, fold_batch, part_of
+from aggregator.fold import FOLDED, FOLDED_COLUMNS, KEPT_BYTES, Messages, fold, fold_batch, part_of
 from aggregator.sorting import MAXIMUM_LEAD_MS, REFUSALS
 from tests.aggregator.doors import (
     NOW_MS,
@@ -152,7 +152,7 @@ def test_batches_are_folded_together_until_they_are_many(monkeypatch: pytest.Mon
     batches = [arrow_of([record(100 * at)]) for at in range(5)]
     monkeypatch.setattr(folding, "MOST_MESSAGES", 2)
     clock = iter([NOW_MS] * 3)
-    given = list(fold(iter(batches), catalogue(), lambda: next(clock)))
+    given = list(fold(map(Messages.of, batches), catalogue(), lambda: next(clock)))
     assert [rows.column("records").to_pylist() for rows in given] == [[2], [2], [1]]
     assert {rows.schema for rows in given} == {FOLDED}
 
@@ -160,18 +160,18 @@ def test_batches_are_folded_together_until_they_are_many(monkeypatch: pytest.Mon
 def test_batches_are_folded_together_until_they_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folding, "MOST_BYTES", 1)
     batches = [arrow_of([record(at)]) for at in range(3)]
-    assert len(list(fold(iter(batches), catalogue(), lambda: NOW_MS))) == 3
+    assert len(list(fold(map(Messages.of, batches), catalogue(), lambda: NOW_MS))) == 3
 
 
 def test_a_dead_letter_of_a_later_batch_has_its_own_offset() -> None:
     batches = [arrow([encode(record(0)), encode(record(1))]), arrow([encode(record(2)), b"{"])]
-    (rows,) = fold(iter(batches), catalogue(), lambda: NOW_MS)
+    (rows,) = fold(map(Messages.of, batches), catalogue(), lambda: NOW_MS)
     assert rows.column("records").to_pylist() == [3, None]
     assert rows.column("key").to_pylist() == [None, "tidegauge.inference/0/1"]
 
 
 def test_cycle_collection_is_on_between_folds() -> None:
-    for _ in fold(iter([arrow_of([record(0)])]), catalogue(), lambda: NOW_MS):
+    for _ in fold(map(Messages.of, [arrow_of([record(0)])]), catalogue(), lambda: NOW_MS):
         assert gc.isenabled()
 
 

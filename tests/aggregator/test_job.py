@@ -21,7 +21,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from aggregator.courier import Courier, Sink, SinkFailed
 from aggregator.evaluate import ALERT, DEAD_LETTER, DRIFT, LATE, PROVISIONAL, REPORT, Output
-from aggregator.job import start
+from aggregator.job import folded_of, start
 from aggregator.outbox import Outbox
 from aggregator.sinks.sql import SqlSink, SqlStore
 from tests.aggregator.doors import START_MS, Message, arrow, catalogue, encode, heartbeat, record, traffic
@@ -115,10 +115,11 @@ class Job:
             self.stopping.clear()
 
     def _start(self) -> StreamingQuery:
+        known = catalogue("doors", "gates")
         reader = self._spark.readStream.schema(COLUMNS).option("maxFilesPerTrigger", 1)
         return start(
-            reader.parquet(str(self.topic.directory)),
-            catalogue("doors", "gates"),
+            folded_of(reader.parquet(str(self.topic.directory)), known),
+            known,
             [self.outbox],
             checkpoint=self._directory / "checkpoint",
             trigger={"processingTime": "0 seconds"},

@@ -29,21 +29,6 @@ def monitor(tmp_path: Path) -> str:
     return str(tmp_path / "doors.yaml")
 
 
-@pytest.fixture
-def jars(tmp_path: Path) -> Path:
-    """The connector's jars by name; nothing opens them before Java is found."""
-    directory = tmp_path / "jars"
-    directory.mkdir()
-    for name in (
-        "spark-sql-kafka-0-10_2.13-4.2.0",
-        "spark-token-provider-kafka-0-10_2.13-4.2.0",
-        "kafka-clients-3.9.2",
-        "commons-pool2-2.13.1",
-    ):
-        (directory / f"{name}.jar").touch()
-    return directory
-
-
 def refusal(ran: subprocess.CompletedProcess[str]) -> str:
     """The one line that is left once the log is taken away."""
     assert ran.returncode == 2, ran.stderr
@@ -56,26 +41,15 @@ def test_a_missing_monitor_file(tmp_path: Path) -> None:
     assert refusal(run(tmp_path, "--monitor", "no.yaml")).startswith("aggregator: monitor file no.yaml: No such file")
 
 
-def test_no_java(tmp_path: Path, monitor: str, jars: Path) -> None:
-    line = refusal(run(tmp_path, "--monitor", monitor, "--jars-dir", str(jars), PATH=str(tmp_path), JAVA_HOME=""))
+def test_no_java(tmp_path: Path, monitor: str) -> None:
+    line = refusal(run(tmp_path, "--monitor", monitor, PATH=str(tmp_path), JAVA_HOME=""))
     assert line.startswith("aggregator: no Java found: install a Java runtime, version 17 or newer")
 
 
-def test_a_java_that_is_too_old(tmp_path: Path, monitor: str, jars: Path) -> None:
+def test_a_java_that_is_too_old(tmp_path: Path, monitor: str) -> None:
     (tmp_path / "bin").mkdir()
     java = tmp_path / "bin" / "java"
     java.write_text("#!/bin/sh\necho 'openjdk version \"1.8.0_402\"' >&2\n")
     java.chmod(0o755)
-    line = refusal(run(tmp_path, "--monitor", monitor, "--jars-dir", str(jars), JAVA_HOME=str(tmp_path)))
+    line = refusal(run(tmp_path, "--monitor", monitor, JAVA_HOME=str(tmp_path)))
     assert "java is version 8: install" in line
-
-
-def test_a_jar_that_is_missing(tmp_path: Path, monitor: str, jars: Path) -> None:
-    (jars / "commons-pool2-2.13.1.jar").unlink()
-    assert "no jar of commons-pool2" in refusal(run(tmp_path, "--monitor", monitor, "--jars-dir", str(jars)))
-
-
-def test_a_connector_of_another_spark(tmp_path: Path, monitor: str, jars: Path) -> None:
-    (jars / "spark-sql-kafka-0-10_2.13-4.2.0.jar").rename(jars / "spark-sql-kafka-0-10_2.13-3.5.0.jar")
-    line = refusal(run(tmp_path, "--monitor", monitor, "--jars-dir", str(jars)))
-    assert "spark-sql-kafka-0-10_2.13-4.2.0.jar is missing, which pyspark 4.2.0 needs" in line

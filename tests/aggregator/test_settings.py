@@ -56,7 +56,6 @@ def test_the_defaults(parse: Parse, monitor: WriteMonitor, tmp_path: Path) -> No
         checkpoint=tmp_path / "checkpoint",
         store="sqlite:///tidegauge.db",
         master="local[*]",
-        jars_dir=None,
         interval_ms=600,
         maximum_records=200_000,
         files=(Path(path), Path(path), Path(path).parent / "doors.json"),
