@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,15 @@ _FILES: Final = {
     "ssl.key.location": "ssl.key.pem",
 }
 """Options that name a file, and those that take its content: executors on other machines do not have the files."""
+
+
+silent: Final = logging.getLogger("aggregator.librdkafka")
+silent.addHandler(logging.NullHandler())
+silent.propagate = False
+"""
+The logger of all clients: librdkafka would write each refused connection to stderr during an outage, many a second. What
+is wrong is told by who waits for it.
+"""
 
 
 @dataclass(frozen=True)

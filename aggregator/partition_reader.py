@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import bisect
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from aggregator.brokers import silent
 from aggregator.errors import SourceFailed
 from aggregator.fold import Messages
 from aggregator.offsets import Stretch
@@ -57,7 +58,7 @@ def _consumer(options: Mapping[str, str]) -> Consumer:
         for other in _consumers.values():
             other.close()
         _consumers.clear()
-        _consumers[key] = Consumer({**OPTIONS, **options})
+        _consumers[key] = Consumer({**OPTIONS, **options}, logger=silent)
     return _consumers[key]
 
 
@@ -66,28 +67,28 @@ def _messages(consumer: Consumer, stretch: Stretch) -> Iterator[Messages]:
     deadline, why = time.monotonic() + PATIENCE_S, "no error was told"
     while at < stretch.end:
         taken = consumer.consume(min(AT_ONCE, stretch.end - at), POLL_S)
-        errors = [message.error() for message in taken if message.error() is not None]
-        messages = [message for message in taken if message.error() is None] if errors else taken
+        events = [message for message in taken if message.error() is not None]
+        messages = [message for message in taken if message.error() is None] if events else taken
         offsets = [message.offset() for message in messages]
         inside = bisect.bisect_left(offsets, stretch.end)
         if inside:
             yield Messages([source] * inside, offsets[:inside], [message.value() for message in messages[:inside]])
         if offsets:
             at, deadline = offsets[-1] + 1, time.monotonic() + PATIENCE_S
-        if errors and _is_whole(consumer, errors, stretch):
-            return
-        why = errors[-1].str() if errors else why
+        for event in events:
+            at, why = max(at, _ended_at(event, stretch)), event.error().str()
         if time.monotonic() > deadline:
             raise SourceFailed(f"{source}: nothing came from offset {at} on for {PATIENCE_S:.0f} s: {why}")
 
 
-def _is_whole(consumer: Consumer, errors: Sequence[KafkaError], stretch: Stretch) -> bool:
-    """Whether the rest of the stretch has no messages: offsets of transactions' markers, and of what was compacted."""
-    codes = [error.code() for error in errors]
-    if KafkaError._AUTO_OFFSET_RESET in codes:
+def _ended_at(event: Message, stretch: Stretch) -> int:
+    """
+    The offset at which the partition ends, where the event says so: the last ones of a stretch may have no message, as
+    transactions' markers and what was compacted.
+    """
+    if event.error().code() == KafkaError._AUTO_OFFSET_RESET:
         raise SourceFailed(
             f"{stretch}: messages from offset {stretch.start} on were deleted before they were read; to go on without"
             " them, start with an empty --checkpoint"
         )
-    (position,) = consumer.position([TopicPartition(stretch.topic, stretch.partition)])
-    return KafkaError._PARTITION_EOF in codes and position.offset >= stretch.end
+    return int(event.offset()) if event.error().code() == KafkaError._PARTITION_EOF else 0

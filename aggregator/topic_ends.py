@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from aggregator.brokers import silent
 from aggregator.errors import SourceFailed
 from aggregator.offsets import Offsets
 
@@ -28,7 +29,7 @@ class TopicEnds:
     """
 
     def __init__(self, options: Mapping[str, str], topics: Sequence[str], earlier: Sequence[str] = ()) -> None:
-        self._client = AdminClient(dict(options))
+        self._client = AdminClient(dict(options), logger=silent)
         self._topics, self._earlier = topics, earlier
 
     def earliest(self) -> Offsets:
@@ -65,10 +66,10 @@ class TopicEnds:
                 found += [TopicPartition(name, partition.id) for partition in topic.partitions]
         return found
 
-    @staticmethod
-    def _asked(question: Callable[[], Answer]) -> Answer:
+    def _asked(self, question: Callable[[], Answer]) -> Answer:
         deadline = time.monotonic() + PATIENCE_S
         while True:
+            self._client.poll(0)  # takes the client's log lines, which would pile up
             try:
                 return question()
             except (KafkaException, TimeoutError) as error:

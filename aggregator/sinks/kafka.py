@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from aggregator.brokers import Brokers
+from aggregator.brokers import Brokers, silent
 from aggregator.courier import Refused, SinkFailed
 from aggregator.evaluate import Output
 
@@ -19,11 +18,6 @@ MESSAGE_TIMEOUT_S: Final = 20
 """An attempt ends after it; the next one begins with a new producer."""
 
 _HOPELESS: Final = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD)
-
-_silent: Final = logging.getLogger("aggregator.sinks.kafka.librdkafka")
-_silent.addHandler(logging.NullHandler())
-_silent.propagate = False
-"""librdkafka would write each refused connection to stderr during an outage; the courier tells of it in one line."""
 
 
 class KafkaSink:
@@ -95,7 +89,7 @@ class KafkaSink:
                     "message.timeout.ms": MESSAGE_TIMEOUT_S * 1000,
                     "queue.buffering.max.kbytes": 65_536,
                 },
-                logger=_silent,
+                logger=silent,
             )
         return self._producer
 
