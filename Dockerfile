@@ -25,8 +25,7 @@ FROM source AS aggregator-packages
 RUN /opt/tidegauge/bin/pip install --no-cache-dir --constraint constraints.txt ".[aggregator]"
 
 # Spark runs on Java 17 or 21; Debian's default JRE is the one or the other (12: 17, 13: 21). procps: Spark's scripts
-# call ps. The four jars of the Kafka connector are not in the image: mount them and name the directory with --jars-dir,
-# or Spark fetches them at its start.
+# call ps. Kafka is read by Python: none of Spark's connector jars are needed.
 FROM runtime AS aggregator
 ARG JRE=default-jre-headless
 RUN apt-get update \

@@ -24,8 +24,8 @@ silent: Final = logging.getLogger("aggregator.librdkafka")
 silent.addHandler(logging.NullHandler())
 silent.propagate = False
 """
-The logger of all clients: librdkafka would write each refused connection to stderr during an outage, many a second. What
-is wrong is told by who waits for it.
+The logger of all clients: librdkafka would write each refused connection to stderr during an outage, many a second.
+What is wrong is told by who waits for it.
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
 
 from aggregator.catalogue import Catalogue
@@ -63,6 +64,9 @@ class _Place(NamedTuple):
     seen: set[int]
 
 
+_NAMES: Final = itemgetter("monitor", "version", "baseline", "replica", "incarnation")
+
+
 class Sorter:
     """
     Messages of one fold into the groups of their windows. Windows begin and end on whole seconds, so records of one
@@ -73,26 +77,26 @@ class Sorter:
         self._catalogue, self._now_ms = catalogue, now_ms
         self.groups: dict[tuple[str, str, WindowKey], Group] = {}
         """By monitor, source and window."""
-        self._places: dict[tuple[str, str, str, str, str, str, int], _Place] = {}
+        self._places: dict[tuple[tuple[str, ...], str, int], _Place] = {}
         self._seen: dict[tuple[str, str, str], set[int]] = {}
         """Numbers of records by monitor, replica and incarnation."""
 
     def sort(self, position: int, message: Message, source: str) -> Refusal | None:
-        if isinstance(message, Heartbeat):
+        if type(message) is Heartbeat:
             refusal = _refusal(message, self._catalogue, self._now_ms)
             if refusal is None:
                 for group in self._groups_of(message, source):
                     group.heartbeats.append(message)
             return refusal
-        worker = (message.monitor, message.replica, message.incarnation)
-        at = (*worker, message.version, message.baseline, source, message.time_ms // 1000)
+        at = (_NAMES(vars(message)), source, message.time_ms // 1000)
         place = self._places.get(at)
         if place is None or message.time_ms > self._now_ms:
             refusal = _refusal(message, self._catalogue, self._now_ms)
             if refusal is not None:
                 return refusal
+            worker = (message.monitor, message.replica, message.incarnation)
             place = self._places[at] = _Place(self._groups_of(message, source), self._seen.setdefault(worker, set()))
-        _add(place, position, message)
+        _add(place, position, message)  # type: ignore[arg-type]
         return None
 
     def _groups_of(self, message: Message, source: str) -> list[Group]:

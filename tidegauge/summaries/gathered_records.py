@@ -26,9 +26,18 @@ from tidegauge.summaries.record_columns import Columns, per_row, spread
 
 Array = NDArray[np.float64]
 
-_KEPT: Final = itemgetter(
-    "time_ms", "status", "latency_ms", "upstream_ms", "weight", "rows", "predictions", "scores", "outlier"
+_FIELDS: Final = (
+    "time_ms",
+    "status",
+    "latency_ms",
+    "upstream_ms",
+    "weight",
+    "rows",
+    "predictions",
+    "scores",
+    "outlier",
 )
+_KEPT: Final = itemgetter(*_FIELDS)
 """What is kept of each record as it is, small as it is beside the features."""
 
 
@@ -45,6 +54,7 @@ class GatheredRecords:
         self._outputs = () if profile.prediction_schema is None else profile.prediction_schema.names
         self._features = FeatureRows(profile.schema)
         self._kept: list[tuple[Any, ...]] = []
+        self._columns: list[Sequence[Any]] = [()] * len(_FIELDS)
         self._combined: list[Sequence[Any]] = []
         self._rows: list[int] = []
 
@@ -74,15 +84,15 @@ class GatheredRecords:
         self._features.add(features)
         self._rows.append(len(features))
 
-    def times_ms(self) -> list[int]:
-        return self._column(0)
+    def times_ms(self) -> Sequence[int]:
+        return self._column("time_ms")
 
-    def statuses(self) -> list[int]:
-        return self._column(1)
+    def statuses(self) -> Sequence[int]:
+        return self._column("status")
 
     def weights(self) -> Array | None:
         """One per record; None where every one is 1."""
-        weights = self._column(4)
+        weights = self._column("weight")
         return None if all(weight == 1 for weight in weights) else np.array(weights, dtype=np.float64)
 
     def matrix(self) -> Matrix:
@@ -94,17 +104,19 @@ class GatheredRecords:
         return spread(weights, self._rows)
 
     def timings(self, weights: Array | None) -> Columns:
-        return Columns.of({"latency_ms": self._column(2), "upstream_ms": self._column(3)}, weights)
+        return Columns.of(
+            {"latency_ms": self._column("latency_ms"), "upstream_ms": self._column("upstream_ms")}, weights
+        )
 
     def predictions(self, weights: Array | None) -> Predictions:
-        return read_predictions(self._column(6), self._column(5), weights)
+        return read_predictions(self._column("predictions"), self._column("rows"), weights)
 
     def outputs(self, weights: Array | None) -> list[Output]:
         """Those of the baseline, in its order."""
-        return read_outputs(self._column(6), self._column(5), self._outputs, weights)
+        return read_outputs(self._column("predictions"), self._column("rows"), self._outputs, weights)
 
     def scores(self, weights: Array | None) -> list[Columns]:
-        return per_row("score.", self._column(7), weights)
+        return per_row("score.", self._column("scores"), weights)
 
     def combined(self, weights: Array | None) -> list[Columns]:
         """p-values of the detectors together."""
@@ -114,12 +126,14 @@ class GatheredRecords:
 
     def verdicts(self, weights: Array | None) -> tuple[NDArray[np.bool_], Array | None]:
         """Whether each scored row is an outlier, and the rows' weights."""
-        of_records = self._column(8)
+        of_records = self._column("outlier")
         outlier = np.array(list(map(bool, chain.from_iterable(of_records))), dtype=bool)
         return outlier, None if weights is None else spread(weights, list(map(len, of_records)))
 
-    def _column(self, at: int) -> list[Any]:
-        return [kept[at] for kept in self._kept]
+    def _column(self, name: str) -> Sequence[Any]:
+        if len(self._columns[0]) != len(self._kept):
+            self._columns = list(zip(*self._kept, strict=True))
+        return self._columns[_FIELDS.index(name)]
 
 
 class FeatureRows:
@@ -135,13 +149,13 @@ class FeatureRows:
             self._others.extend(rows)
             return
         for row in rows:
-            if type(row) is list and len(row) == self._width:
-                try:
-                    self._numbers.fromlist(row)
-                    continue
-                except (TypeError, OverflowError):  # a missing value, a text, a whole number beyond the range
-                    pass
-            self._numbers.extend(coerce_rows([row], self._schema).matrix[0])
+            if type(row) is not list or len(row) != self._width:
+                self._numbers.extend(coerce_rows([row], self._schema).matrix[0])
+                continue
+            try:
+                self._numbers.fromlist(row)
+            except (TypeError, OverflowError):  # a missing value, a text, a whole number beyond the range
+                self._numbers.extend(coerce_rows([row], self._schema).matrix[0])
 
     def matrix(self) -> Matrix:
         if not self._schema.all_numeric:
