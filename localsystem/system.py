@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from localsystem.jars import BROKER_JARS, cache_directory, ensure_jars
 from localsystem.java import find_java
 from localsystem.ports import HOST, free_ports
 from localsystem.processes import Process, Processes
+from localsystem.spark_cluster import SparkCluster, start_spark_cluster
 from tidegauge.kafka_spec import Topics
 
 PREDICTOR_READY_WITHIN_S: Final = 90.0
@@ -121,9 +122,20 @@ class LocalSystem:
         process = self._start_python("transformer", "transformer", arguments)
         return Part(process, port, model, TRANSFORMER_READY_WITHIN_S)
 
-    def start_aggregator(self, *, monitor_file: Path) -> Aggregator:
+    def start_spark_cluster(self, *, workers: int, cores: int = 1) -> SparkCluster:
+        """cores: of each worker."""
+        return start_spark_cluster(
+            self.processes,
+            directory=self.directory / "spark",
+            environment=self._environment(os.environ),
+            workers=workers,
+            cores=cores,
+        )
+
+    def start_aggregator(self, *, monitor_file: Path, more: Sequence[str] = ()) -> Aggregator:
+        """more: arguments beside those that name files."""
         arguments = ["--monitor", str(monitor_file), "--checkpoint", str(self.directory / "checkpoint")]
-        arguments += ["--store", f"sqlite:///{self.directory / 'tidegauge.db'}"]
+        arguments += ["--store", f"sqlite:///{self.directory / 'tidegauge.db'}", *more]
         # Stopping ends the running micro-batch first.
         return Aggregator(self._start_python("aggregator", "aggregator", arguments, stop_within_s=30.0))
 

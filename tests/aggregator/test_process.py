@@ -9,120 +9,20 @@ import contextlib
 import os
 import random
 import signal
-import sqlite3
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import orjson
 import pytest
-import yaml
-from confluent_kafka import Producer
 from typer.testing import CliRunner
 
 from cli.main import app
-from localsystem.broker import Broker
 from localsystem.processes import session_members
-from localsystem.system import AGGREGATOR_READY_LINE, AGGREGATOR_READY_WITHIN_S, Aggregator, LocalSystem
-from localsystem.topics import Reader
-from tests.aggregator.doors import START_MS, Message, encode, heartbeat, profile, traffic
-from tests.support.examples import monitor_document
+from localsystem.system import Aggregator, LocalSystem
+from tests.aggregator.doors import START_MS, heartbeat, profile, traffic
+from tests.aggregator.stage import END, KILLS, TRAFFIC, WINDOWS, Stage, add_monitor, counted, expected, monitor
 from tests.support.rooms import usual_records
 from tests.support.waiting import wait_until
-from tidegauge.kafka_spec import Topics
-from tidegauge.monitor import ModelMonitor, parse_monitor
-from tidegauge.records import Heartbeat, InferenceRecord
-from tidegauge.summaries.window_summary import summarise
-from tidegauge.verdict import judge
-from tidegauge.windows import Window
-
-KILLS = int(os.environ.get("TIDEGAUGE_KILLS", "2"))
-SECONDS = 20 * (KILLS + 1)
-TRAFFIC = traffic(SECONDS)
-END = heartbeat((SECONDS + 20) * 1_000, incarnation="i-2", seq=0)
-WINDOWS = [Window(START_MS + at, START_MS + at + 5_000) for at in range(0, SECONDS * 1_000, 5_000)]
-
-
-def monitor(name: str, broker: Broker) -> dict[str, Any]:
-    windows = {"duration": "5s", "slide": "5s", "watermark": "2s", "lateness": "10s"}
-    topics = {"inference": {"name": f"{name}.inference", "partitions": 3}}
-    spec = {"kafka": {"bootstrapServers": broker.bootstrap_servers, "topics": topics}, "windows": windows}
-    return monitor_document(**spec) | {"metadata": {"name": name}}
-
-
-def add_monitor(directory: Path, name: str, broker: Broker, system: LocalSystem) -> ModelMonitor:
-    parsed = parse_monitor(monitor(name, broker))
-    system.create_topics(broker, parsed.kafka.topics)
-    unseen = directory / f".{name}"
-    unseen.write_text(yaml.safe_dump(monitor(name, broker)))
-    unseen.rename(directory / f"{name}.yaml")
-    return parsed
-
-
-class Stage:
-    """A broker, monitor files in a directory, and an aggregator that reads them."""
-
-    def __init__(self, system: LocalSystem, broker: Broker, monitors: Path) -> None:
-        self.system, self.broker, self.monitors = system, broker, monitors
-        self._started = 0
-        self._aggregator: Aggregator | None = None
-        self._producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
-
-    def start(self) -> Aggregator:
-        """Ready, and the one that runs where one does. All that were started write to one log."""
-        if self._aggregator is not None and self._aggregator.process.is_running():
-            return self._aggregator
-        self._started += 1
-        aggregator = self.system.start_aggregator(monitor_file=self.monitors)
-        aggregator.process.wait_until(
-            lambda: aggregator.process.log.read_text().count(AGGREGATOR_READY_LINE) == self._started,
-            within_s=AGGREGATOR_READY_WITHIN_S,
-            what="ready",
-        )
-        self._aggregator = aggregator
-        return aggregator
-
-    def stop(self) -> None:
-        """Before the broker, which may have been started after it: it would wait for one that is gone."""
-        if self._aggregator is not None:
-            self._aggregator.process.stop()
-
-    def send(self, topics: Topics, messages: Sequence[Message], monitor: str) -> None:
-        for at, message in enumerate(messages):
-            value = orjson.dumps(orjson.loads(encode(message)) | {"monitor": monitor})
-            self._producer.produce(topics.inference.name, value, partition=at % 3)
-        assert self._producer.flush(30) == 0
-
-    def poison(self, topics: Topics) -> None:
-        self._producer.produce(topics.inference.name, b'{"v": 1, "kind"', partition=0)
-        assert self._producer.flush(30) == 0
-
-    def dead_letters(self, topics: Topics) -> list[str]:
-        """Why, of each that there is of this inference topic, once there is one."""
-        reader = Reader(self.broker.bootstrap_servers, [topics.dead_letter.name])
-        found: list[str] = []
-
-        def is_there() -> bool:
-            letters = [orjson.loads(message.value) for message in reader.read(within_s=1.0)]
-            found.extend(one["reason"] for one in letters if one.get("topic") == topics.inference.name)
-            return bool(found)
-
-        try:
-            wait_until(is_there, within_s=30, what="a dead letter")
-        finally:
-            reader.close()
-        return found
-
-    def reports(self, monitor: str) -> list[dict[str, Any]]:
-        database = self.system.directory / "tidegauge.db"
-        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-            statement = "SELECT document FROM reports WHERE monitor = ? ORDER BY window_start_ms, revision"
-            rows = connection.execute(statement, (monitor,)).fetchall()
-        connection.close()
-        return [orjson.loads(document) for (document,) in rows]
-
-    def starts(self, monitor: str) -> list[int]:
-        return [report["window"]["start_ms"] for report in self.reports(monitor)]
+from tidegauge.monitor import parse_monitor
 
 
 @pytest.fixture(scope="module")
@@ -148,20 +48,6 @@ def kill(aggregator: Aggregator) -> None:
     wait_until(lambda: not aggregator.process.is_running(), within_s=10, what="the aggregator to be gone")
 
 
-def offline(window: Window) -> dict[str, Any]:
-    records = [m for m in TRAFFIC if isinstance(m, InferenceRecord) and window.start_ms <= m.time_ms < window.end_ms]
-    beats = [m for m in TRAFFIC if isinstance(m, Heartbeat) and window.start_ms <= m.time_ms <= window.end_ms]
-    known = parse_monitor(monitor_document(windows={"duration": "5s"}))
-    summary = summarise(records, beats, profile())
-    return judge(monitor=known, profile=profile(), version="1", window=window, summary=summary).to_document()
-
-
-def counted(report: dict[str, Any]) -> tuple[Any, ...]:
-    """What must be the same to the last digit, whatever has happened."""
-    distances = {feature["name"]: feature["tests"]["jensen_shannon"]["effect"] for feature in report["features"]}
-    return report["window"]["start_ms"], report["requests"], report["outliers"], report["completeness"], distances
-
-
 @pytest.mark.timeout(300 + 60 * KILLS)
 def test_killed_at_random_moments_no_window_is_lost_or_doubled_and_all_say_what_the_kernel_says(stage: Stage) -> None:
     chance = random.Random(7)
@@ -179,9 +65,9 @@ def test_killed_at_random_moments_no_window_is_lost_or_doubled_and_all_say_what_
             kill(aggregator)
     stage.send(topics, [END], "doors")
     wait_until(lambda: len(stage.starts("doors")) > len(WINDOWS), within_s=90, what="the last window")
-    reports = [report for report in stage.reports("doors") if report["requests"]]
+    reports = stage.served("doors")
     assert [report["revision"] for report in reports] == [0] * len(WINDOWS)
-    assert [counted(report) for report in reports] == [counted(offline(window)) for window in WINDOWS]
+    assert [counted(report) for report in reports] == expected()
 
 
 def test_a_monitor_that_is_added_while_it_runs_is_served_and_the_others_go_on(stage: Stage) -> None:
@@ -231,8 +117,8 @@ def test_a_broker_that_is_killed_costs_no_window_and_a_poisoned_record_is_one_de
     aggregator.process.wait_until(
         lambda: len(stage.starts("lofts")) > len(WINDOWS), within_s=120, what="done with the last window"
     )
-    reports = [report for report in stage.reports("lofts") if report["requests"]]
+    reports = stage.served("lofts")
     assert [report["revision"] for report in reports] == [0] * len(WINDOWS)
-    assert [counted(report) for report in reports] == [counted(offline(window)) for window in WINDOWS]
+    assert [counted(report) for report in reports] == expected()
     assert stage.dead_letters(topics) == ["not_json"]
     assert aggregator.process.is_running()
