@@ -17,7 +17,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from aggregator.checkpoint import Checkpoint
 from aggregator.deliveries import Deliveries
-from aggregator.errors import StartError
+from aggregator.errors import StartError, told
 from aggregator.job import start
 from aggregator.reload import MonitorFiles
 from aggregator.session import spark_session
@@ -34,8 +34,6 @@ LOOK_S: Final = 0.5
 
 LAST_BATCH_S: Final = 15.0
 """How long a stop waits for the micro-batch under way; one that is cut off is repeated after the next start."""
-
-LONGEST_ERROR: Final = 1000
 
 log = logging.getLogger("aggregator")
 
@@ -90,7 +88,7 @@ def _run(spark: SparkSession, settings: Settings, store: SqlStore, stopping: thr
                 following = _run_query(parts, replace(following, catalogue=catalogue), checkpoint)
             log.info("stopped")
         except StreamingQueryException as error:
-            log.error("query_failed %s", " ".join(str(error).split())[:LONGEST_ERROR])
+            log.error("query_failed %s", told(error))
             return 1
     return 0
 

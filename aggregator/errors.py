@@ -8,6 +8,12 @@ What stops the aggregator on purpose.
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
+_LONGEST: Final = 500
+_SOURCE_FAILED: Final = re.compile(r"SourceFailed: ([^\n]+)")
+
 
 class StartError(Exception):
     """Raised before any record is read; the process prints the text and exits with code 2."""
@@ -19,3 +25,10 @@ class SourceFailed(Exception):
 
 class DeliveryStopped(Exception):
     """Ends the query. Short on purpose: Spark's handling of a long text overflows its stack."""
+
+
+def told(error: BaseException) -> str:
+    """What of Spark's long account of an error is worth a line."""
+    text = str(error)
+    source = _SOURCE_FAILED.search(text)
+    return source[0].strip() if source else " ".join(f"{type(error).__name__}: {text}".split())[:_LONGEST]

@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql.streaming.query import StreamingQuery
 
 from aggregator.catalogue import Catalogue
-from aggregator.errors import DeliveryStopped
+from aggregator.errors import DeliveryStopped, told
 from aggregator.evaluate import ALERT, DEAD_LETTER, LATE, OUTPUT_COLUMNS, REPORT, STATE, TALLY, Output
 from aggregator.fold import FOLDED_COLUMNS, Messages, fold
 from aggregator.outbox import Outbox
@@ -35,9 +35,6 @@ STATE_LOG_S: Final = 30.0
 
 ROOM_S: Final = 5.0
 """From one look for room in the outbox to the next, with a line in the log."""
-
-LONGEST_REASON: Final = 500
-
 
 SOURCE_COLUMNS: Final = ("topic", "partition", "offset", "value")
 """What the fold reads of a DataFrame of messages, as Spark's Kafka source names it."""
@@ -116,8 +113,7 @@ class Delivery:
         except DeliveryStopped:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the micro-batch is not delivered
-            reason = " ".join(str(error).split())[:LONGEST_REASON]
-            raise DeliveryStopped(f"{type(error).__name__}: {reason}") from None
+            raise DeliveryStopped(told(error)) from None
         finally:
             outputs.unpersist()
 

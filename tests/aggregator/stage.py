@@ -62,15 +62,19 @@ class Stage:
         """Ready, and the one that runs where one does. All that were started write to one log."""
         if self._aggregator is not None and self._aggregator.process.is_running():
             return self._aggregator
-        self._started += 1
-        aggregator = self.system.start_aggregator(monitor_file=self.monitors, more=self._more)
+        aggregator = self.start_again()
         aggregator.process.wait_until(
             lambda: aggregator.process.log.read_text().count(AGGREGATOR_READY_LINE) == self._started,
             within_s=AGGREGATOR_READY_WITHIN_S,
             what="ready",
         )
-        self._aggregator = aggregator
         return aggregator
+
+    def start_again(self) -> Aggregator:
+        """Without waiting for it."""
+        self._started += 1
+        self._aggregator = self.system.start_aggregator(monitor_file=self.monitors, more=self._more)
+        return self._aggregator
 
     def stop(self) -> None:
         """Before the broker, which may have been started after it: it would wait for one that is gone."""

@@ -8,16 +8,19 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 from collections.abc import Iterator
 
 import orjson
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
 from cli.main import app
 from localsystem.processes import session_members
-from localsystem.system import Aggregator, LocalSystem
+from localsystem.system import AGGREGATOR_READY_WITHIN_S, Aggregator, LocalSystem
 from tests.aggregator.doors import START_MS, heartbeat, profile, traffic
 from tests.aggregator.stage import END, KILLS, TRAFFIC, WINDOWS, Stage, add_monitor, counted, expected, monitor
 from tests.support.rooms import usual_records
@@ -122,3 +125,25 @@ def test_a_broker_that_is_killed_costs_no_window_and_a_poisoned_record_is_one_de
     assert [counted(report) for report in reports] == expected()
     assert stage.dead_letters(topics) == ["not_json"]
     assert aggregator.process.is_running()
+
+
+def test_messages_that_are_deleted_before_they_are_read_end_it_with_a_line_that_names_them(stage: Stage) -> None:
+    """The last test: nothing can go on after it."""
+    aggregator = stage.start()
+    topics = add_monitor(stage.monitors, "attics", stage.broker, stage.system).kafka.topics
+    stage.send(topics, TRAFFIC, "attics")
+    aggregator.process.wait_until(lambda: bool(stage.starts("attics")), within_s=60, what="done with some windows")
+    stage.stop()
+    stage.send(topics, TRAFFIC, "attics")
+    client = AdminClient({"bootstrap.servers": stage.broker.bootstrap_servers})
+    latest = len(TRAFFIC) // 3 * 2 - 5
+    deleted = client.delete_records([TopicPartition(topics.inference.name, at, latest) for at in range(3)])
+    assert [future.result(30).low_watermark for future in deleted.values()] == [latest] * 3
+    aggregator = stage.start_again()
+    assert aggregator.process.wait_for_exit(within_s=AGGREGATOR_READY_WITHIN_S) == 1
+    last_line = aggregator.process.log.read_text().splitlines()[-1]
+    assert re.search(
+        r"query_failed SourceFailed: attics\.inference/\d: messages from offset \d+ on were deleted before they were"
+        r" read; to go on without them, start with an empty --checkpoint$",
+        last_line,
+    )

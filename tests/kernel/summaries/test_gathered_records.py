@@ -74,6 +74,17 @@ def test_a_decoded_record_says_the_same_as_the_one_that_was_written() -> None:
     assert combined.matrix.ravel().tolist() == [0.5, 0.25]
 
 
+def test_issues_are_added_up_and_numbers_kept_by_worker() -> None:
+    records = [
+        make_record(seq=1, issues={"missing_value": 2}),
+        make_record(seq=2, issues={"missing_value": 1, "non_finite": 1}),
+        make_record(seq=1, incarnation="i-2"),
+    ]
+    gathered = GatheredRecords.of(records, PROFILE)
+    assert gathered.issues == {"missing_value": 3, "non_finite": 1}
+    assert list(gathered.seqs.values()) == [[1, 2], [1]]
+
+
 def test_records_of_weight_one_have_no_weights() -> None:
     gathered = GatheredRecords.of([make_record(), make_record(seq=2)], PROFILE)
     assert gathered.weights() is None
