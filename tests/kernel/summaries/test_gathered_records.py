@@ -83,6 +83,7 @@ def test_issues_are_added_up_and_numbers_kept_by_worker() -> None:
     gathered = GatheredRecords.of(records, PROFILE)
     assert gathered.issues == {"missing_value": 3, "non_finite": 1}
     assert list(gathered.seqs.values()) == [[1, 2], [1]]
+    assert list(gathered.times_ms()) == [record.time_ms for record in records]
 
 
 def test_records_of_weight_one_have_no_weights() -> None:
