@@ -39,7 +39,7 @@ def broken_correlations(profile: BaselineProfile, summary: WindowSummary, steady
     names = [feature.name for feature in profile.schema.features if feature.kind != "categorical"]
     now = summary.cross.correlation()
     change = np.abs(now - before)
-    usable = np.array([name in steady for name in names])
+    usable = np.array([name in steady for name in names], dtype=bool)
     changed = np.nonzero(np.triu((change >= SMALLEST_CHANGE) & usable & usable[:, None], 1))
     errors = _standard_errors(before[changed], now[changed], summary.cross.count[changed], profile.rows)
     candidates = zip(*changed, (errors >= STANDARD_ERRORS).tolist(), strict=True)

@@ -243,6 +243,13 @@ def test_a_profile_or_a_summary_without_covariance_has_no_broken_correlation() -
     assert causes_of(without, summarise_matrix(broken, without), verdict(broken).features) == ()
 
 
+def test_categories_alone_have_no_correlation_to_break() -> None:
+    schema = FeatureSchema((FeatureSpec("letter", "categorical", ("a", "b")),))
+    letters = np.arange(400.0)[:, None] % 2
+    fitted = BaselineProfile.fit(letters, schema)
+    assert causes_of(fitted, summarise_matrix(letters, fitted), ()) == ()
+
+
 def test_each_feature_is_in_one_broken_pair_only() -> None:
     schema = FeatureSchema(tuple(FeatureSpec(f"x{at}") for at in range(3)))
     rng = np.random.default_rng(1)
