@@ -63,18 +63,19 @@ def outputs_of(step: Step, monitor: str, catalogue: Catalogue, memories: Memorie
     in the memories, so the outputs must be taken in order, to the end.
     """
     known = catalogue.monitors.get(monitor)
-    served = _by_window(step.closed)
+    served, remembered = _by_window(step.closed), _Remembered(memories)
     for closed in step.closed:
         profile = catalogue.profile(closed.key.baseline)
         if known is None or profile is None:
             yield _unjudged(monitor, closed, catalogue)
             continue
         stable = _stable(closed, served[closed.key.window, closed.key.baseline], known)
-        yield from _judged(closed, stable, known, profile, memories)
+        yield from _judged(closed, stable, known, profile, remembered)
     for under_way in step.under_way:
         profile = catalogue.profile(under_way.key.baseline)
         if known is not None and profile is not None:
-            yield _provisional(under_way, known, profile, memories)
+            yield _provisional(under_way, known, profile, remembered)
+    remembered.save()
     for late in step.late:
         yield _late(monitor, late, step.progress.late_records, catalogue)
 
@@ -93,11 +94,10 @@ def _stable(closed: Closed, served: Sequence[Closed], monitor: ModelMonitor) -> 
 
 
 def _judged(
-    closed: Closed, stable: Closed | None, monitor: ModelMonitor, profile: BaselineProfile, memories: Memories
+    closed: Closed, stable: Closed | None, monitor: ModelMonitor, profile: BaselineProfile, remembered: _Remembered
 ) -> Iterator[Output]:
     key, summary = closed.key, closed.summary
-    memory = _memory(closed.key, memories)
-    alerts = AlertState.from_document(memory.alerts)
+    memory, alerts = remembered.of(key)
     report = judge(
         monitor=monitor,
         profile=profile,
@@ -119,27 +119,50 @@ def _judged(
                 monitor=monitor, profile=profile, version=stable.key.version, stable=stable.summary, canary=summary
             ),
         )
-    memories.put(key.version, key.baseline, replace(memory, alerts=alerts.to_document()).encode())
+    remembered.put(key, memory, alerts)
     yield from _published(report, monitor)
     for alert in told:
         yield Output(ALERT, monitor.kafka.topics.alerts.name, alert.id, orjson.dumps(alert.to_document()))
 
 
-def _memory(key: WindowKey, memories: Memories) -> MonitorMemory:
-    stored = memories.get(key.version, key.baseline)
-    return MonitorMemory() if stored is None else MonitorMemory.decode(stored)
+class _Remembered:
+    """The memories during one step: each is decoded once and encoded once, however many windows are judged by it."""
+
+    def __init__(self, memories: Memories) -> None:
+        self._memories = memories
+        self._known: dict[tuple[str, str], tuple[MonitorMemory, AlertState]] = {}
+        self._changed: set[tuple[str, str]] = set()
+
+    def of(self, key: WindowKey) -> tuple[MonitorMemory, AlertState]:
+        name = key.version, key.baseline
+        if name not in self._known:
+            stored = self._memories.get(*name)
+            memory = MonitorMemory() if stored is None else MonitorMemory.decode(stored)
+            self._known[name] = memory, AlertState.from_document(memory.alerts)
+        return self._known[name]
+
+    def put(self, key: WindowKey, memory: MonitorMemory, alerts: AlertState) -> None:
+        name = key.version, key.baseline
+        self._known[name] = memory, alerts
+        self._changed.add(name)
+
+    def save(self) -> None:
+        for name in sorted(self._changed):
+            memory, alerts = self._known[name]
+            self._memories.put(*name, replace(memory, alerts=alerts.to_document()).encode())
 
 
-def _provisional(under_way: Closed, monitor: ModelMonitor, profile: BaselineProfile, memories: Memories) -> Output:
+def _provisional(under_way: Closed, monitor: ModelMonitor, profile: BaselineProfile, remembered: _Remembered) -> Output:
     """Nothing is remembered of it, so it costs nothing and alarms nobody."""
     key = under_way.key
+    memory, _ = remembered.of(key)
     report = judge(
         monitor=monitor,
         profile=profile,
         version=key.version,
         window=key.window,
         summary=under_way.summary,
-        memory=_memory(key, memories),
+        memory=memory,
     )
     return Output(PROVISIONAL, None, report.key, orjson.dumps(report.to_document() | {"kind": PROVISIONAL}))
 

@@ -11,7 +11,7 @@ changes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any, Final, Literal
 
@@ -100,7 +100,19 @@ class AlertState:
         return window.end_ms <= self.settled_until_ms
 
     def to_document(self) -> dict[str, Any]:
-        return {"v": VERSION, **asdict(self)}
+        settled = self.settled
+        return {
+            "v": VERSION,
+            "settled": {
+                "tracks": {kind: _tracks_to_document(tracks) for kind, tracks in settled.tracks.items()},
+                "latest": {
+                    kind: {**vars(incident), "features": _tracks_to_document(incident.features)}
+                    for kind, incident in settled.latest.items()
+                },
+            },
+            "recent": [{**vars(window), "blind": list(window.blind)} for window in self.recent],
+            "settled_until_ms": self.settled_until_ms,
+        }
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any] | None) -> AlertState:
@@ -123,6 +135,10 @@ class AlertState:
         )
 
 
+def _tracks_to_document(tracks: Mapping[str, Track]) -> dict[str, Any]:
+    return {name: dict(vars(track)) for name, track in tracks.items()}
+
+
 def _tracks(document: Mapping[str, Any]) -> dict[str, Track]:
     return {name: Track(**track) for name, track in document.items()}
 
@@ -136,7 +152,9 @@ def step(previous: AlertState, report: WindowReport, policy: AlertPolicy) -> tup
     state = _with(previous, window, policy)
     if state is previous:
         return previous, ()
-    before, after = previous.incidents(policy), state.incidents(policy)
+    before = previous.incidents(policy)
+    # As nearly always the window is the latest: what follows from those before it is known.
+    after = advance(before, window, policy) if state.recent[-1] is window else state.incidents(policy)
     alerts = [alert for kind in KINDS for alert in _told(kind, before.latest.get(kind), after.latest.get(kind), report)]
     return state, tuple(alerts)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -22,8 +22,7 @@ from tidegauge.summaries.window_summary import WindowSummary
 SIGMAS: Final = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outside:
+class Outside(NamedTuple):
     """
     value: the window's statistic. low, high: what it may be, None where that side is open. expected: probability that a
     window like the baseline is outside, or a bound on it. p_value: that it is at least this far outside.

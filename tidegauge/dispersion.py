@@ -121,7 +121,7 @@ class Dispersion:
         return {
             "pairs": self.pairs,
             "features": self.cells.shape[1],
-            "cells": np.column_stack([filled, self.cells[self.cells > 0]]).ravel().tolist(),
+            "cells": np.column_stack([filled, self.cells[tuple(filled.T)]]).ravel().tolist(),
             "last": self.last.tolist(),
             "last_end_ms": self.last_end_ms,
         }

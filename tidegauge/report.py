@@ -245,6 +245,7 @@ def _versus_to_document(versus: Versus) -> dict[str, Any]:
 def _result_to_document(result: DriftResult) -> dict[str, Any]:
     if not isinstance(result, Measured):
         return {"measured": False, "why": result.why}
+    rule = result.rule
     return {
         "measured": True,
         "statistic": result.statistic,
@@ -253,6 +254,6 @@ def _result_to_document(result: DriftResult) -> dict[str, Any]:
         "effect": result.effect,
         "unit": result.unit,
         "fixed_threshold": result.fixed,
-        "drifted": result.drifted,
-        "rule": result.rule,
+        "drifted": rule is not None,
+        "rule": rule,
     }

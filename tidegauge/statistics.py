@@ -19,6 +19,7 @@ from tidegauge.features import FeatureSchema, FeatureSpec
 from tidegauge.monitor import ModelMonitor
 from tidegauge.statistics_spec import Statistics
 from tidegauge.summaries.bin_counts import WeightedBins
+from tidegauge.summaries.cross_moments import upper_triangle
 from tidegauge.summaries.label_counts import LabelCounts
 from tidegauge.summaries.measures import Measures
 from tidegauge.summaries.moments import Moments
@@ -93,22 +94,20 @@ _OF_QUANTITIES: Final = (
 
 
 def _moments(moments: Moments) -> list[Document]:
-    columns: dict[str, list[Any]] = {
-        "count": moments.count.tolist(),
-        "missing": moments.missing.tolist(),
-        "weight": moments.weight.tolist(),
-        "sum": moments.total().tolist(),
-        "sum_of_squares": moments.total_of_squares().tolist(),
-        "mean": np.where(moments.count > 0, moments.mean, np.nan).tolist(),
-        "standard_deviation": moments.standard_deviation().tolist(),
-        "population_standard_deviation": moments.population_standard_deviation().tolist(),
-        "min": moments.low.tolist(),
-        "max": moments.high.tolist(),
+    columns: dict[str, NDArray[Any]] = {
+        "count": moments.count,
+        "missing": moments.missing,
+        "weight": moments.weight,
+        "sum": moments.total(),
+        "sum_of_squares": moments.total_of_squares(),
+        "mean": np.where(moments.count > 0, moments.mean, np.nan),
+        "standard_deviation": moments.standard_deviation(),
+        "population_standard_deviation": moments.population_standard_deviation(),
+        "min": moments.low,
+        "max": moments.high,
     }
-    return [
-        {name: _finite(value) for name, value in zip(columns, values, strict=True)}
-        for values in zip(*columns.values(), strict=True)
-    ]
+    rows = zip(*map(_finite, columns.values()), strict=True)
+    return [dict(zip(columns, values, strict=True)) for values in rows]
 
 
 def _unattributed(summary: WindowSummary) -> bool:
@@ -123,7 +122,7 @@ def _quantiles_by_feature(profile: BaselineProfile, summary: WindowSummary, stat
     if summary.quantiles is None:
         return documents
     positions = [at for at, feature in enumerate(schema.features) if feature.kind != "categorical"]
-    chosen = summary.moments.arranged(np.array(positions, dtype=np.int64))
+    chosen = summary.moments.columns(np.array(positions, dtype=np.int64))
     for at, found in zip(positions, _quantiles(summary.quantiles, chosen, statistics), strict=True):
         documents[at] = found
     return documents
@@ -140,12 +139,12 @@ def _quantiles(sketches: QuantileSketches, moments: Moments, statistics: Statist
     names = [f"{percentile:g}" for percentile in statistics.percentiles]
     return [
         {
-            "percentiles": dict(zip(names, map(_finite, values), strict=False)) if count else None,
-            "iqr": _finite(distance),
-            "rank_error": float(error) if count else None,
+            "percentiles": dict(zip(names, values, strict=False)) if count else None,
+            "iqr": distance,
+            "rank_error": error if count else None,
         }
         for count, values, distance, error in zip(
-            moments.count.tolist(), found.tolist(), iqr.tolist(), sketches.rank_error().tolist(), strict=True
+            moments.count.tolist(), _finite(found), _finite(iqr), sketches.rank_error().tolist(), strict=True
         )
     ]
 
@@ -156,7 +155,7 @@ def _distribution(feature: FeatureSpec, edges: Array, bins: WeightedBins) -> Doc
 
 
 def _histogram(edges: Sequence[float], bins: WeightedBins) -> Document:
-    *counts, missing = _whole_numbers(bins.counts)
+    *counts, missing = map(_whole, bins.counts.tolist())
     return {"edges": list(edges), "counts": counts, "missing": missing}
 
 
@@ -256,20 +255,20 @@ def _covariance(profile: BaselineProfile, summary: WindowSummary) -> Document:
         return _not_measured("statistics.covariance is off, or was for a part of the window")
     if len(names) > REPORTED_PAIRS_FEATURES:
         return _not_measured(f"a report has it for {REPORTED_PAIRS_FEATURES} features at most, not for {len(names)}")
-    upper = np.triu_indices(len(names))
+    upper = upper_triangle(len(names))
     return {
         "measured": True,
         "features": names,
         "rows": summary.cross.count[upper].tolist(),
-        "covariance": list(map(_finite, summary.cross.covariance()[upper].tolist())),
-        "correlation": list(map(_finite, summary.cross.correlation()[upper].tolist())),
+        "covariance": _finite(summary.cross.covariance()[upper]),
+        "correlation": _finite(summary.cross.correlation[upper]),
     }
 
 
 def _range_document(result: RangeResult) -> Document:
     if isinstance(result, NotMeasured):
         return _not_measured(result.why)
-    # Neither dataclasses.asdict nor fields: with them, this took a third of a report's time.
+    # Not _asdict: the statistic itself is beside it.
     return {
         "measured": True,
         "low": result.low,
@@ -290,14 +289,12 @@ def _not_measured(why: str) -> Document:
     return {"measured": False, "why": why}
 
 
-def _finite(value: float) -> float | None:
-    """JSON has neither NaN nor infinities."""
-    return value if math.isfinite(value) else None
-
-
-def _whole_numbers(counts: Array) -> list[float]:
-    whole = counts.astype(np.int64)
-    return whole.tolist() if (whole == counts).all() else list(map(_whole, counts.tolist()))
+def _finite(values: NDArray[Any]) -> list[Any]:
+    """None for the others: JSON has neither NaN nor infinities."""
+    finite = np.isfinite(values)
+    told = values if finite.all() else np.where(finite, values, np.array(None, dtype=object))
+    listed: list[Any] = told.tolist()
+    return listed
 
 
 def _whole(value: float) -> float:

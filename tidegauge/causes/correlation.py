@@ -37,7 +37,7 @@ def broken_correlations(profile: BaselineProfile, summary: WindowSummary, steady
     if before is None or summary.cross is None:
         return []
     names = [feature.name for feature in profile.schema.features if feature.kind != "categorical"]
-    now = summary.cross.correlation()
+    now = summary.cross.correlation
     change = np.abs(now - before)
     usable = np.array([name in steady for name in names], dtype=bool)
     changed = np.nonzero(np.triu((change >= SMALLEST_CHANGE) & usable & usable[:, None], 1))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -102,7 +102,7 @@ def _parts(chosen: NDArray[np.intp], df: Whole, noncentrality: Array) -> list[ND
     terms = df[chosen] + noncentrality[chosen] + _ABOVE * np.sqrt(noncentrality[chosen]) + _MARGIN
     sizes = np.frexp(terms)[1]
     parts: list[NDArray[np.intp]] = []
-    for size in np.unique(sizes).tolist():
+    for size in sorted(set(sizes.tolist())):
         alike = chosen[sizes == size]
         parts += np.array_split(alike, math.ceil(len(alike) * 2.0**size / _TERMS_AT_ONCE))
     return parts
@@ -118,23 +118,36 @@ def _tails(y: Array, df: Whole, mean: Array) -> Array:
     lowest = np.maximum(-(df // 2), mean - _BELOW * np.sqrt(df / 4 + mean) - _MARGIN).min()
     past = np.minimum(mean + _ABOVE * np.sqrt(mean), y - df / 2 + _PAST * np.sqrt(y)).max() + _MARGIN
     j = np.arange(math.floor(lowest), max(math.ceil(past), 0) + 1)
-    degrees = df[:, None] + 2 * j
-    weights = np.where(degrees < 0, 0.0, _weights(mean, j))
-    degrees = np.maximum(degrees, 0)
-    terms = np.exp(degrees * (np.log(y) / 2)[:, None] - _log_factorials(int(degrees.max()))[degrees] - y[:, None])
-    return np.asarray(first + np.einsum("ij,ij->i", terms, weights))
+    # Many tails have few different degrees of freedom: what depends on these alone is looked up once for each.
+    distinct, which = _distinct(df)
+    degrees = distinct[:, None] + 2 * j
+    factorials = _log_factorials(int(degrees.max()))[np.maximum(degrees, 0)]
+    factorials[degrees < 0] = np.inf  # terms that there are not
+    terms = degrees.astype(np.float64)[which]
+    terms *= (np.log(y) / 2)[:, None]
+    terms -= factorials[which]
+    terms -= y[:, None]
+    return np.asarray(first + np.einsum("ij,ij->i", np.exp(terms, out=terms), _weights(mean, j)))
 
 
 def _weights(means: Array, j: Whole) -> Array:
     """(means, j): P(Poisson(mean) > j)."""
-    distinct, which = np.unique(means, return_inverse=True)
+    distinct, which = _distinct(means)
     highest = max(int(distinct[-1] + _ABOVE * math.sqrt(distinct[-1])) + _MARGIN, int(j[-1])) + 1
     all_j = np.arange(max(int(j[0]), 0), highest + 1)
     logs = np.log(np.maximum(distinct, 1e-300))[:, None]
     probabilities = np.exp(all_j * logs - distinct[:, None] - _log_factorials(2 * highest)[2 * all_j])
     above = np.cumsum(probabilities[:, ::-1], axis=1)[:, ::-1][:, 1:]
     whole = np.ones((len(distinct), max(-int(j[0]), 0)))
-    return np.asarray(np.hstack([whole, np.minimum(above, 1.0)])[:, : len(j)][which])
+    return np.asarray(np.concatenate([whole, np.minimum(above, 1.0)], axis=1)[:, : len(j)][which])
+
+
+def _distinct(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """In order, and where among them each value is. For few values quicker than numpy.unique."""
+    listed = values.tolist()
+    distinct = sorted(set(listed))
+    place = {value: at for at, value in enumerate(distinct)}
+    return np.array(distinct, dtype=values.dtype), np.array([place[value] for value in listed])
 
 
 def _log_factorials(highest: int) -> Array:

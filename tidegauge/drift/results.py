@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 Rule: TypeAlias = Literal["budget", "fixed_threshold"]
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(NamedTuple):
     """
     p_value: of the interval null, that the window is no further from the baseline than what the baseline's own
     uncertainty or the minimum effect allows; NaN where a user's own test gives none. log_p_value: its natural
@@ -85,4 +84,4 @@ class Findings:
 
 def first_reason(*reasons: Reasons) -> Reasons:
     """The first of each feature's reasons, the most telling one first."""
-    return [next((why for why in of_feature if why), None) for of_feature in zip(*reasons, strict=True)]
+    return [next(filter(None, of_feature), None) for of_feature in zip(*reasons, strict=True)]

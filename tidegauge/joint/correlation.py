@@ -26,7 +26,7 @@ def correlation_change(evidence: Evidence) -> DriftResult:
     cross = evidence.summary.cross
     if cross is None:
         return NotMeasured("statistics.covariance is off, or was for a part of the window")
-    before, now = evidence.profile.correlations, cross.correlation()
+    before, now = evidence.profile.correlations, cross.correlation
     if before is None:
         return NotMeasured("the baseline is of an earlier version, which had no correlations: fit it anew")
     usable = np.triu(np.isfinite(before) & np.isfinite(now) & (cross.count >= evidence.min_count), 1)

@@ -9,9 +9,12 @@ chi-squared, whose non-centrality goes up to the baseline's own uncertainty or t
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidegauge.drift.chi_squared import inverse_survival, log_survival
 from tidegauge.drift.results import DriftResult, Measured, NotMeasured
@@ -36,8 +39,8 @@ def mean_shift(evidence: Evidence) -> DriftResult:
         return NotMeasured("needs two numeric features that vary")
     places = [index[name] for name in known]
     shifts = np.array([evidence.locations[name] for name in known])
-    values, vectors = np.linalg.eigh(evidence.correlation[np.ix_(places, places)])
-    squared = float(((shifts @ vectors) ** 2 / np.maximum(values, LEAST_VARIANCE)).sum())
+    variances, directions = _directions(evidence.correlation[np.ix_(places, places)].tobytes())
+    squared = float(((shifts @ directions) ** 2 / np.maximum(variances, LEAST_VARIANCE)).sum())
     uncertainty = inverse_survival(evidence.baseline, len(known)) / evidence.profile.rows
     scale = evidence.rows / evidence.dispersion
     allowed = max(evidence.minimum_shift**2, uncertainty)
@@ -48,3 +51,12 @@ def mean_shift(evidence: Evidence) -> DriftResult:
         effect=float(np.sqrt(squared)),
         unit="standard deviations",
     )
+
+
+@functools.lru_cache(maxsize=32)
+def _directions(correlation: bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Variances and, as columns, the directions that have them. Windows have the same baseline again and again."""
+    matrix = np.frombuffer(correlation)
+    size = math.isqrt(len(matrix))
+    values, vectors = np.linalg.eigh(matrix.reshape(size, size))
+    return values, vectors

@@ -74,7 +74,7 @@ class BinCounts:
     def weighted(self) -> list[WeightedBins]:
         """One per feature; the same in whatever order the summaries were merged, to the last bit."""
         if not self.strata.parts:
-            return [_of_equal_weights(counts) for counts in self.by_feature()]
+            return self._of_equal_weights()
         weights = sorted(self.strata.parts)
         parts = [self.strata.parts[weight] for weight in weights]
         plain = self.counts - np.sum(parts, axis=0, dtype=np.int64)
@@ -90,6 +90,14 @@ class BinCounts:
             )
             for start, end in pairwise(self.bounds)
         ]
+
+    def _of_equal_weights(self) -> list[WeightedBins]:
+        ends = np.array(self.bounds)
+        rows = np.add.reduceat(self.counts, ends[:-1])
+        values = rows - self.counts[ends[1:] - 1]
+        described = zip(pairwise(self.bounds), rows.tolist(), values.tolist(), strict=True)
+        sums = self.counts.astype(np.float64)
+        return [WeightedBins(sums[start:end], float(of_all), float(known)) for (start, end), of_all, known in described]
 
     def to_state(self) -> dict[str, Any]:
         return {"counts": self.counts, "bounds": list(self.bounds), "strata": self.strata.to_state(np.asarray)}
@@ -107,11 +115,6 @@ def _count(edges: Sequence[Array], matrix: Array) -> Counts:
 
 def _counts(state: Any) -> Counts:
     return np.array(state, dtype=np.int64)
-
-
-def _of_equal_weights(counts: Counts) -> WeightedBins:
-    rows = int(counts.sum())
-    return WeightedBins(counts.astype(np.float64), float(rows), float(rows - int(counts[-1])))
 
 
 def _kish(sums: Array, squares: Array) -> float:

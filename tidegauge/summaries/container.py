@@ -7,6 +7,7 @@ Length of the head (4 bytes, little-endian), the head (the tree as JSON, each ar
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping
 from typing import Any, Final
@@ -19,8 +20,16 @@ _LENGTH: Final = struct.Struct("<I")
 
 _BYTES: Final = "bytes"
 
-_TYPES: Final = ("u1", "u2", "u4", "i8", "f8", _BYTES)
+_TYPES: Final = {
+    **{name: np.dtype(f"<{name}") for name in ("u1", "u2", "u4", "i8", "f8")},
+    _BYTES: np.dtype("u1"),
+}
 """As numpy names them, little-endian."""
+
+_NARROW: Final = tuple((int(np.iinfo(name).max), _TYPES[name]) for name in ("u1", "u2", "u4"))
+
+_PLAIN: Final = frozenset({int, float, str, bool, type(None)})
+"""Most of a tree, and nothing in them to pack."""
 
 
 def dump(tree: object) -> bytes:
@@ -34,7 +43,7 @@ def load(data: bytes) -> Any:
     if len(data) < _LENGTH.size:
         raise ValueError("no length of a head")
     start = _LENGTH.size + _LENGTH.unpack_from(data)[0]
-    reader = _Reader(memoryview(data), start)
+    reader = _Reader(data, start)
     tree = reader.unpacked(orjson.loads(data[_LENGTH.size : start]))
     if reader.position != len(data):
         raise ValueError(f"{len(data)} bytes, of which {reader.position} are accounted for")
@@ -54,47 +63,45 @@ def _packed(node: object, blobs: list[bytes]) -> object:
     if isinstance(node, bytes):
         blobs.append(node)
         return {"@": [_BYTES, [len(node)]]}
-    if isinstance(node, Mapping):
-        return {name: _packed(value, blobs) for name, value in node.items()}
     if isinstance(node, (list, tuple)):
-        return [_packed(value, blobs) for value in node]
+        return [value if type(value) in _PLAIN else _packed(value, blobs) for value in node]
+    if isinstance(node, Mapping):
+        return {name: value if type(value) in _PLAIN else _packed(value, blobs) for name, value in node.items()}
     return node
 
 
 def _narrowed(array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.kind == "f":
-        return np.ascontiguousarray(array, dtype="<f8")
+        return np.ascontiguousarray(array, dtype=_TYPES["f8"])
     if array.size and array.min() >= 0:
         highest = array.max()
-        for name in ("<u1", "<u2", "<u4"):
-            if highest <= np.iinfo(name).max:
-                return np.ascontiguousarray(array, dtype=name)
-    return np.ascontiguousarray(array, dtype="<i8")
+        for largest, narrow in _NARROW:
+            if highest <= largest:
+                return np.ascontiguousarray(array, dtype=narrow)
+    return np.ascontiguousarray(array, dtype=_TYPES["i8"])
 
 
 class _Reader:
-    def __init__(self, data: memoryview, position: int) -> None:
+    def __init__(self, data: bytes, position: int) -> None:
         self._data = data
         self.position = position
 
     def unpacked(self, node: Any) -> Any:
         if isinstance(node, dict):
-            if node.keys() == {"@"}:
+            if "@" in node and len(node) == 1:
                 return self._blob(*node["@"])
-            return {name: self.unpacked(value) for name, value in node.items()}
+            return {name: value if type(value) in _PLAIN else self.unpacked(value) for name, value in node.items()}
         if isinstance(node, list):
-            # Long lists are of plain numbers or texts: arrays are the packed ones.
-            return [self.unpacked(value) if isinstance(value, (dict, list)) else value for value in node]
+            return [value if type(value) in _PLAIN else self.unpacked(value) for value in node]
         return node
 
     def _blob(self, kind: str, shape: list[int]) -> Any:
         if kind not in _TYPES or any(type(size) is not int or size < 0 for size in shape):
             raise ValueError(f"no such array: {kind!r} {shape!r}")
-        width = 1 if kind == _BYTES else np.dtype(kind).itemsize
-        taken = self._data[self.position : self.position + width * int(np.prod(shape, dtype=object))]
-        self.position += len(taken)
+        count, dtype = math.prod(shape), _TYPES[kind]
+        start, self.position = self.position, self.position + count * dtype.itemsize
+        if self.position > len(self._data):
+            raise ValueError(f"cut off within {kind}")
         if kind == _BYTES:
-            if len(taken) != shape[0]:
-                raise ValueError("cut off within bytes")
-            return bytes(taken)
-        return np.frombuffer(taken, dtype=f"<{kind}").reshape(shape)
+            return bytes(self._data[start : self.position])
+        return np.frombuffer(self._data, dtype, count, start).reshape(shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -105,6 +105,7 @@ class CrossMoments:
         factor = self.count / np.where(self.count > 1, self.weight * (self.count - 1), np.nan)
         return np.asarray(self.comoment * factor)
 
+    @cached_property
     def correlation(self) -> Array:
         """Pearson's, in [-1, 1]; NaN where one of the two is constant or there are fewer than two rows."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -115,7 +116,7 @@ class CrossMoments:
     def to_state(self) -> dict[str, Any]:
         """Where no value is missing every pair has the same rows: one count, one weight and one mean a feature do."""
         columns = len(self.count)
-        upper = _upper(columns)
+        upper = upper_triangle(columns)
         comoment = self.comoment[upper]
         if columns and (self.count == self.count[0, 0]).all() and (self.shift == self.shift[:, :1]).all():
             alone = {
@@ -159,14 +160,15 @@ def _deviations(matrix: Array, present: NDArray[np.bool_]) -> tuple[Array, Array
 
 
 @lru_cache(maxsize=16)
-def _upper(columns: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def upper_triangle(columns: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Places of the pairs, each once, and of the columns themselves."""
     rows, cols = np.triu_indices(columns)
     return rows, cols
 
 
 def _symmetric(triangle: Any, columns: int) -> Array:
     full = np.empty((columns, columns))
-    rows, cols = _upper(columns)
+    rows, cols = upper_triangle(columns)
     full[rows, cols] = triangle
     full[cols, rows] = triangle
     return full

@@ -76,8 +76,11 @@ class Moments:
 
     def arranged(self, positions: NDArray[np.int64]) -> Moments:
         """The columns at these positions; -1 stands for one without any rows."""
-        extended = Moments.side_by_side([self, Moments.of_columns(np.empty((0, 1)))])
-        return Moments(**{f.name: getattr(extended, f.name)[positions] for f in fields(Moments)})
+        return Moments.side_by_side([self, _NONE]).columns(positions)
+
+    def columns(self, positions: NDArray[np.int64]) -> Moments:
+        """The columns at these positions."""
+        return Moments(**{name: column[positions] for name, column in vars(self).items()})
 
     @_QUIETLY
     def merge(self, other: Moments) -> Moments:
@@ -165,3 +168,6 @@ def _first_present(matrix: Array, present: NDArray[np.bool_]) -> Array:
 
 def _range(values: Any, of_nothing: float) -> Array:
     return np.array([of_nothing if value is None else value for value in values], dtype=np.float64)
+
+
+_NONE: Final = Moments.of_columns(np.empty((0, 1)))

@@ -122,26 +122,20 @@ class QuantileSketches:
         (columns, ranks): the smallest value that at least this share of the traffic does not exceed; NaN where there is
         none. Cut to float32's range in baseline standard deviations: the caller knows the true range.
         """
-        near = [self._of_column(column, ranks) for column in range(len(self.centre))]
+        parts, wanted = sorted(self.strata.parts.items()), ranks.tolist()
+        near = [
+            _quantiles([(weight, _sketch(part.columns[at])) for weight, part in parts], wanted)
+            for at in range(len(self.centre))
+        ]
         with np.errstate(over="ignore", invalid="ignore"):
             return np.array(near).reshape(len(self.centre), len(ranks)) * self.scale[:, None] + self.centre[:, None]
 
     def rank_error(self) -> Array:
         """Per column: 0 where every value is kept."""
-        sketches = [
-            [_sketch(part.columns[at]) for part in self.strata.parts.values()] for at in range(len(self.centre))
-        ]
-        estimated = [any(sketch.is_estimation_mode() for sketch in column) for column in sketches]
+        estimated = np.zeros(len(self.centre), dtype=bool)
+        for part in self.strata.parts.values():
+            estimated |= np.array([_sketch(column).is_estimation_mode() for column in part.columns], dtype=bool)
         return np.where(estimated, RANK_ERROR, 0.0)
-
-    def _of_column(self, column: int, ranks: Array) -> list[float]:
-        parts = [(weight, _sketch(part.columns[column])) for weight, part in sorted(self.strata.parts.items())]
-        parts = [(weight, sketch) for weight, sketch in parts if not sketch.is_empty()]
-        if not parts:
-            return [np.nan] * len(ranks)
-        if len(parts) == 1:
-            return list(parts[0][1].get_quantiles(ranks.tolist(), True))
-        return _weighted_quantiles(parts, ranks)
 
     def to_state(self) -> dict[str, Any]:
         return {"centre": self.centre, "scale": self.scale, "strata": self.strata.to_state(Sketches.to_state)}
@@ -155,12 +149,22 @@ class QuantileSketches:
         )
 
 
-def _weighted_quantiles(parts: list[tuple[float, kll_floats_sketch]], ranks: Array) -> list[float]:
+def _quantiles(parts: list[tuple[float, kll_floats_sketch]], ranks: list[float]) -> list[float]:
+    """parts: by weight."""
+    parts = [(weight, sketch) for weight, sketch in parts if not sketch.is_empty()]
+    if not parts:
+        return [np.nan] * len(ranks)
+    if len(parts) == 1:
+        return list(parts[0][1].get_quantiles(ranks, True))
+    return _weighted_quantiles(parts, ranks)
+
+
+def _weighted_quantiles(parts: list[tuple[float, kll_floats_sketch]], ranks: list[float]) -> list[float]:
     kept = np.array([(value, weight * times) for weight, sketch in parts for value, times in sketch])
     kept = kept[np.argsort(kept[:, 0], kind="stable")]
     reached = np.cumsum(kept[:, 1])
     # Sums of weights are rounded: a rank that a value reaches exactly must find that value.
-    positions = np.searchsorted(reached, ranks * reached[-1] * (1 - 1e-12))
+    positions = np.searchsorted(reached, np.array(ranks) * reached[-1] * (1 - 1e-12))
     return [float(value) for value in kept[np.minimum(positions, len(kept) - 1), 0]]
 
 

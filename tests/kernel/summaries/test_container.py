@@ -59,7 +59,7 @@ def test_what_is_no_container_is_refused(data: bytes, why: str) -> None:
 
 
 def test_arrays_cut_off_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"reshape|buffer"):
+    with pytest.raises(ValueError, match="cut off within f8"):
         container.load(container.dump(np.arange(4.0))[:-1])
     with pytest.raises(ValueError, match="cut off within bytes"):
         container.load(container.dump(b"abc")[:-1])
