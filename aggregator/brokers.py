@@ -20,6 +20,9 @@ _FILES: Final = {
 """Options that name a file, and those that take its content: executors on other machines do not have the files."""
 
 
+PATIENCE_S: Final = 120.0
+"""How long a broker that does not answer, or does not send what it said it had, is waited for: it may be restarted."""
+
 silent: Final = logging.getLogger("aggregator.librdkafka")
 silent.addHandler(logging.NullHandler())
 silent.propagate = False

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from aggregator.clock import clock_ms
 from aggregator.courier import Courier, Sink
 from aggregator.evaluate import ALERT, DEAD_LETTER, DRIFT, LATE, PROVISIONAL, REPORT
 from aggregator.outbox import Outbox
@@ -61,10 +62,6 @@ class Deliveries:
             courier.finish(deadline=deadline)
         for outbox in self.outboxes:
             outbox.close()
-
-
-def clock_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _sinks(settings: Settings, store: SqlStore) -> list[Sink]:

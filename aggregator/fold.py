@@ -1,5 +1,5 @@
 """
-Arrow batches of raw messages turned into a few rows: one summary per (monitor, version, baseline, window) and one dead
+Raw messages turned into a few rows: one summary per (monitor, version, baseline, window) and one dead
 letter per message that cannot be used. Runs before the shuffle, so the shuffle carries summaries and not records.
 """
 

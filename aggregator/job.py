@@ -18,11 +18,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql.streaming.query import StreamingQuery
 
 from aggregator.catalogue import Catalogue
+from aggregator.clock import clock_ms
 from aggregator.errors import DeliveryStopped, told
 from aggregator.evaluate import ALERT, DEAD_LETTER, LATE, OUTPUT_COLUMNS, REPORT, STATE, TALLY, Output
 from aggregator.fold import FOLDED_COLUMNS, Messages, fold
 from aggregator.outbox import Outbox
-from aggregator.source import clock_ms
 from aggregator.state import WindowProcessor
 
 log = logging.getLogger("aggregator")

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from aggregator.brokers import silent
+from aggregator.brokers import PATIENCE_S, silent
 from aggregator.errors import SourceFailed
 from aggregator.fold import Messages
 from aggregator.offsets import Stretch
@@ -23,9 +23,6 @@ AT_ONCE: Final = 2_000
 """Messages that are handed on together: they stay in the processor's caches until they are folded."""
 
 POLL_S: Final = 0.5
-
-PATIENCE_S: Final = 120.0
-"""How long nothing may come of messages that the broker said it had: a broker that restarts is waited for."""
 
 OPTIONS: Final[Mapping[str, Any]] = {
     "group.id": "tidegauge-aggregator",  # demanded by the client; offsets are kept in Spark's checkpoint alone

@@ -6,7 +6,6 @@ Spark plans and remembers offsets as it does with any source; messages themselve
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +18,7 @@ from pyspark.sql.types import StructType
 
 from aggregator.brokers import Brokers
 from aggregator.catalogue import Catalogue
+from aggregator.clock import clock_ms
 from aggregator.errors import SourceFailed
 from aggregator.fold import FOLDED_COLUMNS, fold
 from aggregator.offsets import Offsets, bounded, gone_back, missing, stretches, together
@@ -115,7 +115,3 @@ class FoldReader(DataSourceStreamReader):  # type: ignore[misc]
         if self._asked is None:
             self._asked = TopicEnds(self._inference.options(), self._inference.topics, self._inference.earlier)
         return self._asked
-
-
-def clock_ms() -> int:
-    return time.time_ns() // 1_000_000

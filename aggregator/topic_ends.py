@@ -9,12 +9,9 @@ from typing import Any, Final, TypeVar
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from aggregator.brokers import silent
+from aggregator.brokers import PATIENCE_S, silent
 from aggregator.errors import SourceFailed
 from aggregator.offsets import Offsets
-
-PATIENCE_S: Final = 120.0
-"""How long a broker that does not answer is waited for."""
 
 ANSWER_S: Final = 10.0
 PAUSE_S: Final = 0.5

@@ -171,12 +171,18 @@ class _Fetch:
 
 
 def _ivy_jar() -> Path:
-    spec = importlib.util.find_spec("pyspark")
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    found = sorted(jar for place in places for jar in (Path(place) / "jars").glob("ivy-*.jar"))
+    found = sorted((pyspark_home() / "jars").glob("ivy-*.jar"))
     if not found:
         raise MachineProblem("PySpark, which carries Ivy, is not installed: pip install 'tidegauge[local]'")
     return found[0]
+
+
+def pyspark_home() -> Path:
+    """Where its jars and scripts are. Raises MachineProblem without PySpark."""
+    spec = importlib.util.find_spec("pyspark")
+    if spec is None or spec.origin is None:
+        raise MachineProblem("PySpark is not installed: pip install 'tidegauge[local]'")
+    return Path(spec.origin).parent
 
 
 def _settings(work: Path, environment: Mapping[str, str]) -> list[str | Path]:

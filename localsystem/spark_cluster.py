@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from localsystem.errors import MachineProblem
+from localsystem.jars import pyspark_home
 from localsystem.ports import HOST, free_ports
 from localsystem.processes import Process, Processes
 
@@ -40,10 +39,7 @@ def start_spark_cluster(
     processes: Processes, *, directory: Path, environment: Mapping[str, str], workers: int, cores: int = 1
 ) -> SparkCluster:
     """Workers of so many cores and 1 GB each. Does not wait for them. Raises MachineProblem without PySpark."""
-    found = importlib.util.find_spec("pyspark")
-    if found is None or found.origin is None:
-        raise MachineProblem("PySpark is not installed: pip install 'tidegauge[local]'")
-    home = Path(found.origin).parent
+    home = pyspark_home()
     directory.mkdir(parents=True, exist_ok=True)
     logged = directory / "log4j2.properties"
     logged.write_text("rootLogger.level = info\nrootLogger.appenderRef.stdout.ref = console\n" + _CONSOLE)

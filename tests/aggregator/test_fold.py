@@ -171,8 +171,8 @@ def test_a_dead_letter_of_a_later_batch_has_its_own_offset() -> None:
 
 
 def test_cycle_collection_is_on_between_folds() -> None:
-    for _ in fold(map(Messages.of, [arrow_of([record(0)])]), catalogue(), lambda: NOW_MS):
-        assert gc.isenabled()
+    folds = fold(map(Messages.of, [arrow_of([record(0)])]), catalogue(), lambda: NOW_MS)
+    assert [gc.isenabled() for _ in folds] == [True]
 
 
 def test_no_batches_give_no_rows() -> None:

@@ -5,11 +5,8 @@ says of the same messages.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
 import re
-import signal
 from collections.abc import Iterator
 
 import orjson
@@ -19,8 +16,7 @@ from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
 from cli.main import app
-from localsystem.processes import session_members
-from localsystem.system import AGGREGATOR_READY_WITHIN_S, Aggregator, LocalSystem
+from localsystem.system import AGGREGATOR_READY_WITHIN_S, LocalSystem
 from tests.aggregator.doors import START_MS, heartbeat, profile, traffic
 from tests.aggregator.stage import END, KILLS, TRAFFIC, WINDOWS, Stage, add_monitor, counted, expected, monitor
 from tests.support.rooms import usual_records
@@ -43,14 +39,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         stage.stop()
 
 
-def kill(aggregator: Aggregator) -> None:
-    """-9, the driver and its JVM and workers at once."""
-    for pid in session_members(aggregator.process.pid):
-        with contextlib.suppress(ProcessLookupError):  # it went with one before it
-            os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not aggregator.process.is_running(), within_s=10, what="the aggregator to be gone")
-
-
 @pytest.mark.timeout(300 + 60 * KILLS)
 def test_killed_at_random_moments_no_window_is_lost_or_doubled_and_all_say_what_the_kernel_says(stage: Stage) -> None:
     chance = random.Random(7)
@@ -65,7 +53,7 @@ def test_killed_at_random_moments_no_window_is_lost_or_doubled_and_all_say_what_
             # Somewhere between the first window of what was sent and the last.
             wanted = before + chance.randrange(3)
             wait_until(lambda wanted=wanted: len(stage.reports("doors")) >= wanted, within_s=60, what="some windows")  # type: ignore[misc]
-            kill(aggregator)
+            aggregator.process.kill()  # the driver, its JVM and workers at once
     stage.send(topics, [END], "doors")
     wait_until(lambda: len(stage.starts("doors")) > len(WINDOWS), within_s=90, what="the last window")
     reports = stage.served("doors")

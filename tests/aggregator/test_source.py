@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -32,15 +31,12 @@ class Kafka:
         self.admin = AdminClient(dict(self.options))
         self._topics = 0
 
-    def topic(self, partitions: int = 1, **config: str) -> str:
+    def topic(self, partitions: int = 1) -> str:
         self._topics += 1
         name = f"topic-{self._topics}"
-        self.create(name, partitions, **config)
-        return name
-
-    def create(self, name: str, partitions: int = 1, **config: str) -> None:
-        (future,) = self.admin.create_topics([NewTopic(name, partitions, 1, config=config)]).values()
+        (future,) = self.admin.create_topics([NewTopic(name, partitions, 1)]).values()
         future.result(30)
+        return name
 
     def send(self, topic: str, count: int, *, partition: int = 0, **options: str) -> None:
         producer = Producer({**self.options, **options})
@@ -183,7 +179,7 @@ class TestFoldReader:
         assert rows[0].column("key").to_pylist() == [None, f"{topic}/0/2"]
 
 
-def test_the_brokers_password_is_not_shown(tmp_path: Path) -> None:
+def test_the_brokers_password_is_not_shown() -> None:
     inference = Inference(Brokers("a:1", {"sasl.password": "hunter2"}), [], 1, catalogue("doors"))
     assert "hunter2" not in repr(inference)
     assert inference.options()["sasl.password"] == "hunter2"
