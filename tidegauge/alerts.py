@@ -82,13 +82,19 @@ def _worst_first(item: tuple[str, Track]) -> tuple[float, str]:
 
 @dataclass(frozen=True)
 class AlertState:
-    """settled: all that follows from the windows before `recent`. recent: in the order of their time."""
+    """
+    settled: all that follows from the windows before `recent`. recent: in the order of their time. known: what follows
+    from all, where it was worked out under this policy; it is no part of the document.
+    """
 
     settled: Incidents = field(default_factory=Incidents)
     recent: tuple[Contribution, ...] = ()
     settled_until_ms: int = 0
+    known: tuple[AlertPolicy, Incidents] | None = field(default=None, repr=False, compare=False)
 
     def incidents(self, policy: AlertPolicy) -> Incidents:
+        if self.known is not None and self.known[0] == policy:
+            return self.known[1]
         return reduce(lambda before, window: advance(before, window, policy), self.recent, self.settled)
 
     def has_judged(self, report: WindowReport) -> bool:
@@ -156,7 +162,7 @@ def step(previous: AlertState, report: WindowReport, policy: AlertPolicy) -> tup
     # As nearly always the window is the latest: what follows from those before it is known.
     after = advance(before, window, policy) if state.recent[-1] is window else state.incidents(policy)
     alerts = [alert for kind in KINDS for alert in _told(kind, before.latest.get(kind), after.latest.get(kind), report)]
-    return state, tuple(alerts)
+    return replace(state, known=(policy, after)), tuple(alerts)
 
 
 def _with(state: AlertState, window: Contribution, policy: AlertPolicy) -> AlertState:

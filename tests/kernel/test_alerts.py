@@ -202,6 +202,14 @@ def test_a_corrected_report_brings_later_evidence() -> None:
     assert state.recent[0].drifted["a"]["divergence"] == 0.5
 
 
+def test_another_policy_judges_the_same_windows_anew() -> None:
+    state, told = run([report(0, "a"), report(10, "a")], AlertPolicy(consecutive_windows=3))
+    assert told == []
+    assert lines(step(state, report(20), POLICY)[1]) == []
+    assert state.incidents(POLICY).tracks["drift"]["a"].firing
+    assert not state.incidents(AlertPolicy(consecutive_windows=3)).tracks["drift"]["a"].firing
+
+
 def test_it_is_known_which_windows_were_judged() -> None:
     state, _ = run([report(0, blind="abcd"), report(10, blind="abc")])
     assert [state.has_judged(report(second)) for second in (0, 10, 20)] == [False, True, False]
