@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Final
 
 import numpy as np
@@ -32,10 +33,8 @@ class Measures:
 
     @classmethod
     def of(cls, data: WindowRows) -> Measures:
-        merged = _NONE
-        for columns in data.measures:
-            merged = merged.merge(_of_columns(columns))
-        return merged
+        parts = [_of_columns(columns) for columns in _side_by_side(data.measures)]
+        return reduce(Measures.merge, parts) if parts else _NONE
 
     def merge(self, other: Measures) -> Measures:
         names = self.names
@@ -61,6 +60,20 @@ class Measures:
             Moments.from_state(state["moments"]),
             QuantileSketches.from_state(state["sketches"]),
         )
+
+
+def _side_by_side(parts: Sequence[Columns]) -> list[Columns]:
+    """Those of as many rows without weights as one: a few columns more cost nothing, and merging them does."""
+    separate: list[Columns] = []
+    joined: dict[int, Columns] = {}
+    for columns in parts:
+        rows = len(columns.matrix)
+        known = joined.get(rows, Columns((), np.empty((rows, 0))))
+        if columns.weights is None and set(known.names).isdisjoint(columns.names):
+            joined[rows] = Columns(known.names + columns.names, np.hstack([known.matrix, columns.matrix]))
+        else:
+            separate.append(columns)
+    return [*joined.values(), *separate]
 
 
 def _of_columns(columns: Columns) -> Measures:
