@@ -87,17 +87,25 @@ class Messages(NamedTuple):
 
 def fold(messages: Iterator[Messages], catalogue: Catalogue, clock_ms: Callable[[], int]) -> Iterator[pa.RecordBatch]:
     """Gives FOLDED. clock_ms: UTC epoch, asked once per fold."""
-    one: Fold | None = None
-    for some in messages:
-        with _no_cycle_collection():
+    while (rows := _folded_together(messages, catalogue, clock_ms)) is not None:
+        yield rows
+
+
+def _folded_together(
+    messages: Iterator[Messages], catalogue: Catalogue, clock_ms: Callable[[], int]
+) -> pa.RecordBatch | None:
+    """Of so many messages as go into the same summaries; None when there are none."""
+    rows, one = None, None
+    with _no_cycle_collection():
+        for some in messages:
             one = one or Fold(catalogue, clock_ms())
             one.take(some)
-            rows = one.rows() if one.is_full else None
-        if rows is not None:
-            yield rows
-            one = None
-    if one is not None:
-        yield one.rows()
+            if one.is_full:
+                break
+        if one is not None:
+            rows = one.rows()
+            del one  # its many objects are gone before cycles are looked for again
+    return rows
 
 
 def fold_batch(batch: pa.RecordBatch, catalogue: Catalogue, now_ms: int) -> pa.RecordBatch:
