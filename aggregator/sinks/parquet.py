@@ -10,16 +10,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aggregator.courier import SinkFailed
 from aggregator.durable import write_durably
 from aggregator.evaluate import REPORT, Output
-from aggregator.sinks.rows import feature_rows, report_row
+from aggregator.sinks.rows import Report, feature_rows, read_report, report_row
 
 _KEY: Final = [
     ("version", pa.string()),
@@ -63,26 +62,26 @@ class ParquetSink:
     def write(self, outputs: Sequence[Output]) -> None:
         for output in outputs:
             if output.kind == REPORT:
-                document = orjson.loads(output.value)
-                directory = self._directories.get(document["monitor"])
+                report = read_report(output.value)
+                directory = self._directories.get(report.monitor)
                 if directory is not None:
-                    _write(directory, document)
+                    _write(directory, report, output.value)
 
     def idle(self) -> None: ...
 
     def close(self) -> None: ...
 
 
-def _write(directory: Path, document: Mapping[str, Any]) -> None:
-    window = document["window"]
-    date = datetime.fromtimestamp(window["start_ms"] / 1000, UTC).date().isoformat()
-    served = hashlib.sha256(f"{document['version']}/{document['baseline']}".encode()).hexdigest()[:12]
-    name = f"{window['start_ms']}-{window['duration_ms']}-{served}-{document['revision']}.parquet"
-    place = Path(f"monitor={document['monitor']}", f"date={date}", name)
+def _write(directory: Path, report: Report, value: bytes) -> None:
+    window = report.window
+    date = datetime.fromtimestamp(window.start_ms / 1000, UTC).date().isoformat()
+    served = hashlib.sha256(f"{report.version}/{report.baseline}".encode()).hexdigest()[:12]
+    name = f"{window.start_ms}-{window.duration_ms}-{served}-{report.revision}.parquet"
+    place = Path(f"monitor={report.monitor}", f"date={date}", name)
     # The report last: where it is, so are its features.
     for dataset, rows, schema in (
-        ("features", feature_rows(document), FEATURES),
-        ("reports", [report_row(document)], REPORTS),
+        ("features", feature_rows(report), FEATURES),
+        ("reports", [report_row(report, value)], REPORTS),
     ):
         table = pa.Table.from_pylist([{field: row[field] for field in schema.names} for row in rows], schema=schema)
         path = directory / dataset / place

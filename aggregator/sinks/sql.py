@@ -18,7 +18,7 @@ from aggregator.courier import Refused, SinkFailed
 from aggregator.errors import StartError
 from aggregator.evaluate import ALERT, PROVISIONAL, REPORT, Output
 from aggregator.sinks import tables
-from aggregator.sinks.rows import feature_rows, report_row
+from aggregator.sinks.rows import Report, feature_rows, read_report, report_row
 
 log = logging.getLogger("aggregator")
 
@@ -82,17 +82,17 @@ class SqlStore:
         Encoded WindowReports, Alerts, and reports on windows under way. Writing one again replaces its rows; of an
         incident, and of what is under way, the latest is kept.
         """
-        documents = [orjson.loads(report) for report in reports]
+        read = list(map(_read, reports))
         incidents = {alert["id"]: alert for alert in map(orjson.loads, alerts)}
-        live = {(report["monitor"], report["version"]): report for report in map(orjson.loads, provisional)}
-        if not documents and not incidents and not live:
+        live = {(report.monitor, report.version): (report, value) for report, value in map(_read, provisional)}
+        if not read and not incidents and not live:
             return
         self._make_tables()
         with self._engine.begin() as connection:
-            self._upsert(connection, tables.REPORTS, [report_row(document) for document in documents])
-            self._upsert(connection, tables.FEATURES, [row for document in documents for row in feature_rows(document)])
+            self._upsert(connection, tables.REPORTS, [report_row(*one) for one in read])
+            self._upsert(connection, tables.FEATURES, [row for report, _ in read for row in feature_rows(report)])
             self._upsert(connection, tables.ALERTS, [_alert_row(alert) for alert in incidents.values()])
-            self._upsert(connection, tables.PROVISIONAL, [_provisional_row(report) for report in live.values()])
+            self._upsert(connection, tables.PROVISIONAL, [_provisional_row(*one) for one in live.values()])
 
     def expire(self, monitor: str, before_ms: int) -> bool:
         """
@@ -223,8 +223,12 @@ def _let_readers_in(connection: DBAPIConnection, _record: object) -> None:
     cursor.close()
 
 
-def _provisional_row(document: Mapping[str, Any]) -> dict[str, Any]:
-    whole = report_row(document)
+def _read(value: bytes) -> tuple[Report, bytes]:
+    return read_report(value), value
+
+
+def _provisional_row(report: Report, value: bytes) -> dict[str, Any]:
+    whole = report_row(report, value)
     return {column.name: whole[column.name] for column in tables.PROVISIONAL.columns}
 
 

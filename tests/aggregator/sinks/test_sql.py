@@ -92,9 +92,11 @@ def test_a_revision_stands_beside_what_it_corrects(store: SqlStore, path: Path) 
 
 
 def test_a_micro_batch_that_fails_leaves_nothing_behind(store: SqlStore, path: Path) -> None:
-    broken = orjson.dumps(orjson.loads(report(5_000)) | {"model": None})
+    alert = orjson.loads((DATA / "alerts" / "alert-v1.json").read_bytes())
     with pytest.raises(sa.exc.IntegrityError):
-        store.write([report(0), broken])
+        store.write([report(0)], [orjson.dumps(alert | {"status": None})])
+    with pytest.raises(ValueError, match=r"model"):
+        store.write([report(0), orjson.dumps(orjson.loads(report(5_000)) | {"model": None})])
     assert query(path, "SELECT * FROM reports") == []
 
 
