@@ -47,6 +47,12 @@ BEHIND_MS: Final = 5_000
 CORRECTION_MS: Final = 5_000
 """Late records of a window are collected for so long before its report is corrected: a replay comes in many batches."""
 
+LIVE_MS: Final = 60_000
+"""
+A monitor whose event time is further behind the clock catches up with a backlog: nobody watches its windows open, and a
+verdict on one under way costs as much as one on a closed one.
+"""
+
 MAXIMUM_WORKERS: Final = 10_000
 """Incarnations that are remembered; beyond it those that were heard longest ago are forgotten."""
 
@@ -260,9 +266,14 @@ class _Desk:
         return [Closed(key, replace(summaries[key], account=account), self._held[key].revision or 0) for key in chosen]
 
     def _under_way(self, progress: Progress) -> list[Closed]:
-        """Of each version the window that event time is in; where windows overlap, the fullest. None too often."""
+        """
+        Of each version the window that event time is in; where windows overlap, the fullest. None too often, and none
+        while the monitor catches up.
+        """
         every_ms, latest_ms = self._rules.provisional_ms, progress.latest_ms
         if not every_ms or latest_ms is None or self._now_ms - progress.shown_ms < every_ms:
+            return []
+        if self._now_ms - latest_ms > LIVE_MS:
             return []
         inside = [key for key, held in self._held.items() if held.records and key.start_ms <= latest_ms < key.end_ms]
         fullest = {

@@ -18,6 +18,7 @@ from aggregator.windows import (
     CORRECTION_MS,
     HOLD_MS,
     KEPT_CHECK_MS,
+    LIVE_MS,
     REST_MS,
     SILENCE_MS,
     Closed,
@@ -442,7 +443,7 @@ class TestUnderWay:
         found = []
         for messages, at_ms in takes:
             parts = parts_of(messages)
-            step = take(stream.progress, parts, rules=rules, now_ms=NOW_MS + at_ms, store=stream.store)
+            step = take(stream.progress, parts, rules=rules, now_ms=START_MS + at_ms, store=stream.store)
             stream._keep(step)
             found.append([(one.key.start_ms - START_MS, one.summary.requests.requests) for one in step.under_way])
         return found
@@ -462,8 +463,12 @@ class TestUnderWay:
         monitors = {"doors": replace(catalogue().monitors["doors"], windows=rules)}
         rows = fold_batch(arrow_of([record(1_000)]), replace(catalogue(), monitors=monitors), NOW_MS).to_pylist()
         parts = [part_of(SimpleNamespace(**row)) for row in rows]
-        step = take(Progress(), parts, rules=rules, now_ms=NOW_MS, store=Shelf())
+        step = take(Progress(), parts, rules=rules, now_ms=START_MS, store=Shelf())
         assert [one.key.start_ms - START_MS for one in step.under_way] == [-5_000]
+
+    def test_nothing_is_shown_while_a_monitor_catches_up(self) -> None:
+        assert self.shown(RULES, ([record(1_000)], 1_000 + LIVE_MS)) == [[(0, 1)]]
+        assert self.shown(RULES, ([record(1_000)], 1_001 + LIVE_MS)) == [[]]
 
     def test_nothing_is_shown_where_nobody_wants_it_or_nothing_came(self) -> None:
         assert self.shown(replace(RULES, provisional_ms=0), ([record(1_000)], 0)) == [[]]
