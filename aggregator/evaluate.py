@@ -46,9 +46,6 @@ class Output(NamedTuple):
     value: bytes
 
 
-OUTPUT_COLUMNS: Final = "kind string, topic string, key string, value binary"
-
-
 class Memories(Protocol):
     """What one monitor's verdicts remember: (model version, baseline) -> encoded MonitorMemory."""
 

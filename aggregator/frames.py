@@ -16,12 +16,14 @@ from aggregator.catalogue import Catalogue
 from aggregator.evaluate import REPORT
 from aggregator.fold import DEAD, part_of
 from aggregator.job import folded_of, stepped
+from aggregator.packed import unpacked
 from aggregator.replay import outputs_of_history
 from aggregator.settings import load_monitor
 from tidegauge.baseline import BaselineProfile
 from tidegauge.monitor import ModelMonitor
 
 _REPORTS: Final = pa.schema([("key", pa.string()), ("report", pa.string())])
+_REPORT_COLUMNS: Final = "key string, report string"
 
 
 def monitor(records: DataFrame, spec: str | Path | ModelMonitor, profile: BaselineProfile | None = None) -> DataFrame:
@@ -38,10 +40,11 @@ def monitor(records: DataFrame, spec: str | Path | ModelMonitor, profile: Baseli
     source = _with_names(records)
     if records.isStreaming:
         outputs = stepped(folded_of(source, catalogue), catalogue)
-        return outputs.where(outputs.kind == REPORT).select("key", outputs.value.cast("string").alias("report"))
+        reports = outputs.where(outputs.kind == REPORT).select("key", "value", "length")
+        return reports.mapInArrow(_unpacked, _REPORT_COLUMNS)
     folded = folded_of(source, catalogue)
     ordered = folded.where(folded.monitor != DEAD).repartition("monitor").sortWithinPartitions("monitor", "end_ms")
-    return ordered.mapInArrow(partial(_reports, catalogue), "key string, report string")
+    return ordered.mapInArrow(partial(_reports, catalogue), _REPORT_COLUMNS)
 
 
 def _catalogue(spec: str | Path | ModelMonitor, profile: BaselineProfile | None) -> Catalogue:
@@ -70,3 +73,10 @@ def _reports(catalogue: Catalogue, batches: Iterator[pa.RecordBatch]) -> Iterato
     for output in outputs_of_history(parts, catalogue):
         if output.kind == REPORT:
             yield pa.RecordBatch.from_pylist([{"key": output.key, "report": output.value.decode()}], schema=_REPORTS)
+
+
+def _unpacked(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        values, lengths = batch.column("value").to_pylist(), batch.column("length").to_pylist()
+        reports = [unpacked(value, length).decode() for value, length in zip(values, lengths, strict=True)]
+        yield pa.record_batch([batch.column("key"), pa.array(reports, pa.string())], schema=_REPORTS)

@@ -20,10 +20,12 @@ from pyspark.sql.streaming.query import StreamingQuery
 from aggregator.catalogue import Catalogue
 from aggregator.clock import clock_ms
 from aggregator.errors import DeliveryStopped, told
-from aggregator.evaluate import ALERT, DEAD_LETTER, LATE, OUTPUT_COLUMNS, REPORT, STATE, TALLY, Output
+from aggregator.evaluate import ALERT, DEAD_LETTER, LATE, REPORT, STATE, TALLY
 from aggregator.fold import FOLDED_COLUMNS, Messages, fold
 from aggregator.outbox import Outbox
+from aggregator.packed import PACKED_COLUMNS, PackedOutput
 from aggregator.state import WindowProcessor
+from aggregator.told import told_of_report
 
 log = logging.getLogger("aggregator")
 
@@ -41,7 +43,10 @@ SOURCE_COLUMNS: Final = ("topic", "partition", "offset", "value")
 
 
 class Watcher(Protocol):
-    """Looks at what goes out, for metrics: (kind, document). Must be quick, and must not raise."""
+    """
+    Looks at what goes out, for metrics: (kind, document), of reports told.told_of_report. Must be quick, and must not
+    raise.
+    """
 
     def __call__(self, kind: str, document: dict[str, Any]) -> None: ...
 
@@ -52,10 +57,10 @@ def folded_of(source: DataFrame, catalogue: Catalogue) -> DataFrame:
 
 
 def stepped(folded: DataFrame, catalogue: Catalogue) -> DataFrame:
-    """folded: streaming, with fold.FOLDED_COLUMNS. Gives evaluate.Output columns."""
+    """folded: streaming, with fold.FOLDED_COLUMNS. Gives PACKED_COLUMNS."""
     return folded.groupBy("monitor").transformWithStateInPandas(
         WindowProcessor(catalogue),
-        outputStructType=OUTPUT_COLUMNS,
+        outputStructType=PACKED_COLUMNS,
         outputMode="Append",
         timeMode="ProcessingTime",
     )
@@ -119,19 +124,21 @@ class Delivery:
 
     def _deliver(self, outputs: DataFrame) -> None:
         # Dead letters may be many and come one by one; each micro-batch that has some has a tally of them, too.
-        rows = list(map(_output, outputs.where(outputs.kind != DEAD_LETTER).collect()))
+        rows = list(map(_packed, outputs.where(outputs.kind != DEAD_LETTER).collect()))
         has_letters = any(row.kind == TALLY for row in rows)
         letters = outputs.where(outputs.kind == DEAD_LETTER) if has_letters else None
         if rows:
             self._append(rows, letters)
         for row in rows:
-            document = orjson.loads(row.value)
-            self._log(row.kind, document)
-            self._watcher(row.kind, document)
+            if row.kind in _TOLD:
+                value = row.unpacked().value
+                document = told_of_report(value) if row.kind == REPORT else orjson.loads(value)
+                self._log(row.kind, document)
+                self._watcher(row.kind, document)
         self._log_dead_letters()
         self._log_states()
 
-    def _append(self, rows: Sequence[Output], letters: DataFrame | None) -> None:
+    def _append(self, rows: Sequence[PackedOutput], letters: DataFrame | None) -> None:
         for outbox in self._outboxes:
             self._wait(lambda outbox=outbox: outbox.wait_for_room(within_s=ROOM_S), "outbox_full the sinks are behind")  # type: ignore[misc]
         while not self._stopping.is_set():
@@ -139,7 +146,7 @@ class Delivery:
                 for outbox in self._outboxes:
                     outbox.append(rows)
                     if letters is not None and DEAD_LETTER in outbox.kinds:
-                        outbox.append(map(_output, letters.toLocalIterator()))
+                        outbox.append(map(_packed, letters.toLocalIterator()))
                 return
             except OSError as error:
                 log.error("outbox_unwritable %s; trying again", error.strerror)
@@ -189,11 +196,14 @@ class Delivery:
         self._states_told_s = now_s
 
 
+_TOLD: Final = frozenset({REPORT, ALERT, LATE, STATE, TALLY})
+"""Kinds that the log or a metric has something of."""
+
 _ADDED_UP: Final = ("open_windows", "kept_windows", "state_bytes", "late_records")
 
 
-def _output(row: Any) -> Output:
-    return Output(row.kind, row.topic, row.key, bytes(row.value))
+def _packed(row: Any) -> PackedOutput:
+    return PackedOutput(row.kind, row.topic, row.key, bytes(row.value), row.length)
 
 
 def _log_report(document: dict[str, Any]) -> None:

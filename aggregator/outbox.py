@@ -19,15 +19,22 @@ import pyarrow as pa
 
 from aggregator.durable import UNFINISHED, write_durably
 from aggregator.evaluate import Output
+from aggregator.packed import PackedOutput
 
 ENTRY_OUTPUTS: Final = 2_000
 ENTRY_BYTES: Final = 16 << 20
-"""Before compression. One entry is in memory as a whole; a micro-batch that puts out more makes several."""
+"""Unpacked. One entry is in memory as a whole; a micro-batch that puts out more makes several."""
 
 _SUFFIX: Final = ".arrow"
 _CURSOR: Final = ".cursor"
 _SCHEMA: Final = pa.schema(
-    [("kind", pa.string()), ("topic", pa.string()), ("key", pa.string()), ("value", pa.binary())]
+    [
+        ("kind", pa.string()),
+        ("topic", pa.string()),
+        ("key", pa.string()),
+        ("value", pa.binary()),
+        ("length", pa.int64()),
+    ]
 )
 
 
@@ -73,7 +80,7 @@ class Outbox:
                 self._cursors[sink] = _read_cursor(file) if file.exists() else oldest - 1
             self._remove_passed()
 
-    def append(self, outputs: Iterable[Output]) -> None:
+    def append(self, outputs: Iterable[PackedOutput]) -> None:
         """All are on disk when it returns. Raises OSError; then some may be, and will come again with the rest."""
         if not self._cursors:
             return
@@ -140,20 +147,21 @@ def _read_cursor(file: Path) -> int:
     return int(file.read_text())
 
 
-def _chunks(outputs: Iterable[Output]) -> Iterator[list[Output]]:
-    chunk: list[Output] = []
+def _chunks(outputs: Iterable[PackedOutput]) -> Iterator[list[PackedOutput]]:
+    chunk: list[PackedOutput] = []
     size = 0
     for output in outputs:
-        if chunk and (len(chunk) == ENTRY_OUTPUTS or size + len(output.value) > ENTRY_BYTES):
+        length = output.length or len(output.value)
+        if chunk and (len(chunk) == ENTRY_OUTPUTS or size + length > ENTRY_BYTES):
             yield chunk
             chunk, size = [], 0
         chunk.append(output)
-        size += len(output.value)
+        size += length
     if chunk:
         yield chunk
 
 
-def _write(file: BinaryIO, outputs: Sequence[Output]) -> None:
+def _write(file: BinaryIO, outputs: Sequence[PackedOutput]) -> None:
     columns = [list(column) for column in zip(*outputs, strict=True)]
     batch = pa.record_batch(
         [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA
@@ -165,4 +173,5 @@ def _write(file: BinaryIO, outputs: Sequence[Output]) -> None:
 def _read(file: Path) -> tuple[Output, ...]:
     with file.open("rb") as opened, pa.ipc.open_file(opened) as reader:
         columns = reader.read_all().to_pydict()
-    return tuple(map(Output, *(columns[name] for name in Output._fields)))
+    packed = map(PackedOutput, *(columns[name] for name in PackedOutput._fields))
+    return tuple(one.unpacked() for one in packed)

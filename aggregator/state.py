@@ -13,6 +13,7 @@ from pyspark.sql.streaming.stateful_processor import StatefulProcessor, Stateful
 from aggregator.catalogue import Catalogue
 from aggregator.evaluate import DEAD_LETTER, TOLD_MS, Output, outputs_of, state_told, tally
 from aggregator.fold import DEAD, part_of
+from aggregator.packed import PackedOutput
 from aggregator.progress import Progress, WindowKey
 from aggregator.windows import Step, take, wake
 from tidegauge.monitor import Windows
@@ -52,7 +53,7 @@ class StoredMemories:
 
 
 class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
-    """Grouping key: monitor name, DEAD for dead letters. Takes fold.FOLDED rows, gives evaluate.Output rows."""
+    """Grouping key: monitor name, DEAD for dead letters. Takes fold.FOLDED rows, gives PackedOutput rows."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -129,12 +130,13 @@ def _dead_letters(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         reasons.update(frame["reason"])
         letters = frame[["topic", "key", "letter"]].rename(columns={"letter": "value"})
         letters.insert(0, "kind", DEAD_LETTER)
+        letters["length"] = 0
         yield letters
     yield _frame(tally(reasons))
 
 
 def _frame(outputs: Iterable[Output]) -> pd.DataFrame:
-    return pd.DataFrame(list(outputs), columns=list(Output._fields))
+    return pd.DataFrame(list(map(PackedOutput.of, outputs)), columns=list(PackedOutput._fields))
 
 
 def _tuple(key: WindowKey) -> tuple[str, str, int, int]:

@@ -10,11 +10,12 @@ import pytest
 from aggregator.courier import Courier, Refused, SinkFailed
 from aggregator.evaluate import ALERT, DEAD_LETTER, REPORT, Output
 from aggregator.outbox import ENTRY_OUTPUTS, Outbox
+from aggregator.packed import SHORT, PackedOutput
 from tests.support.waiting import wait_until
 
 
-def output(key: str, kind: str = REPORT) -> Output:
-    return Output(kind, None if kind == ALERT else "topic", key, b'{"a":1}')
+def output(key: str, kind: str = REPORT) -> PackedOutput:
+    return PackedOutput.of(Output(kind, None if kind == ALERT else "topic", key, b'{"a":1}'))
 
 
 def outbox(directory: Path, *sinks: str, maximum_bytes: int = 1 << 30) -> Outbox:
@@ -48,8 +49,12 @@ def test_each_sink_gets_all_in_order_and_what_all_have_is_removed(tmp_path: Path
 
 def test_outputs_come_out_as_they_went_in(tmp_path: Path) -> None:
     box = outbox(tmp_path, "one")
-    given = (Output(REPORT, "t", "k", bytes(range(256))), Output(REPORT, None, "", b""))
-    box.append(given)
+    given = (
+        Output(REPORT, "t", "k", bytes(range(256))),
+        Output(REPORT, None, "", b""),
+        Output(REPORT, "t", "long", b'{"a":1}' * SHORT),
+    )
+    box.append(map(PackedOutput.of, given))
     entry = box.next("one", within_s=0)
     assert entry is not None
     assert entry.outputs == given

@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 
 from aggregator.fold import fold_batch
+from aggregator.packed import PackedOutput
 from aggregator.progress import Progress
 from aggregator.state import WindowProcessor
 from aggregator.windows import CHECK_MS, CORRECTION_MS
-from tests.aggregator.doors import NOW_MS, Message, arrow_of, catalogue, heartbeat, record
+from tests.aggregator.doors import NOW_MS, START_MS, Message, arrow_of, catalogue, heartbeat, record
 
 
 class Value:
@@ -96,7 +97,8 @@ def clock(now_ms: int) -> Any:
 
 
 def told(frames: Iterator[pd.DataFrame]) -> list[tuple[str, dict[str, Any]]]:
-    return [(row.kind, orjson.loads(row.value)) for frame in frames for row in frame.itertuples(index=False)]
+    rows = [PackedOutput(*row) for frame in frames for row in frame.itertuples(index=False)]
+    return [(row.kind, orjson.loads(row.unpacked().value)) for row in rows]
 
 
 @pytest.fixture
@@ -114,8 +116,8 @@ def test_one_look_is_due_at_a_time_and_the_earlier_takes_the_place_of_the_later(
 
 
 def test_what_the_state_holds_is_told_now_and_then(run: Run) -> None:
-    assert [kind for kind, _ in run.take(record(1_000))] == ["provisional", "state"]
-    assert run.take(record(1_001), now_ms=NOW_MS + 1_000) == []
+    assert [kind for kind, _ in run.take(record(1_000), now_ms=START_MS + 1_000)] == ["provisional", "state"]
+    assert run.take(record(1_001), now_ms=START_MS + 2_000) == []
 
 
 def test_a_corrected_report_comes_by_a_timer(run: Run) -> None:

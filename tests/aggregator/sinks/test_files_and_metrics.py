@@ -14,8 +14,10 @@ from aggregator.courier import Courier
 from aggregator.errors import StartError
 from aggregator.evaluate import ALERT, LATE, REPORT, STATE, TALLY, Output
 from aggregator.outbox import Outbox
+from aggregator.packed import PackedOutput
 from aggregator.sinks.parquet import ParquetSink
 from aggregator.sinks.prometheus import VERSIONS, Metrics, serve
+from aggregator.told import told_of_report
 from aggregator.watching import MicroBatch
 from localsystem.ports import HOST, free_ports
 from tests.aggregator.doors import START_MS
@@ -82,9 +84,9 @@ def test_verdicts_alerts_stream_and_sinks_are_told(tmp_path: Path) -> None:
     metrics = Metrics(tmp_path / "open.json")
     outbox = Outbox(tmp_path / "outbox", [REPORT], maximum_bytes=1)
     outbox.follow(["nowhere"])
-    outbox.append([Output(REPORT, "t", "k", b"{}")])
+    outbox.append([PackedOutput.of(Output(REPORT, "t", "k", b"{}"))])
     metrics.follow([Courier(Nowhere(), outbox)], [outbox], ["doors"])
-    metrics.output(REPORT, orjson.loads(report(0)))
+    metrics.output(REPORT, told_of_report(report(0)))
     metrics.output(ALERT, ALERT_DOCUMENT)
     metrics.output(TALLY, {"reason": "not_json", "count": 3})
     metrics.output(LATE, {"reason": "late", "records": 2})
