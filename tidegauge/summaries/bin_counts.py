@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.binning import count_bins
+from tidegauge.binning import count_bins_of_columns
 from tidegauge.errors import IncompatibleSummaries
 from tidegauge.summaries.strata import Strata, by_weight
 from tidegauge.summaries.window_rows import WindowRows
@@ -57,8 +57,8 @@ class BinCounts:
         strata: Strata[Counts] = Strata()
         if weights is not None:
             sampled = weights != 1
-            strata = by_weight(weights[sampled], lambda chosen: _count(edges, matrix[sampled][chosen]))
-        return cls(_count(edges, matrix), tuple(bounds.tolist()), strata)
+            strata = by_weight(weights[sampled], lambda chosen: count_bins_of_columns(edges, matrix[sampled][chosen]))
+        return cls(count_bins_of_columns(edges, matrix), tuple(bounds.tolist()), strata)
 
     def merge(self, other: BinCounts) -> BinCounts:
         """Raises IncompatibleSummaries when the grids differ."""
@@ -107,10 +107,6 @@ class BinCounts:
         """Also of the first format, which had no weights."""
         strata = Strata.from_state(state["strata"], _counts) if "strata" in state else Strata[Counts]()
         return cls(_counts(state["counts"]), tuple(state["bounds"]), strata)
-
-
-def _count(edges: Sequence[Array], matrix: Array) -> Counts:
-    return np.concatenate([count_bins(inner, matrix[:, at]) for at, inner in enumerate(edges)])
 
 
 def _counts(state: Any) -> Counts:

@@ -45,7 +45,7 @@ class Sketches:
         if not matrix.shape[1]:
             return cls(())
         sketches = vector_of_kll_floats_sketches(K, matrix.shape[1])
-        sketches.update(matrix)
+        sketches.update(np.sort(matrix, axis=0))  # in order they are taken in a fourth of the time
         return cls(tuple(sketches.serialize()))
 
     def __add__(self, other: Sketches) -> Sketches:
