@@ -93,7 +93,7 @@ class GatheredRecords:
     def weights(self) -> Array | None:
         """One per record; None where every one is 1."""
         weights = self._column("weight")
-        return None if all(weight == 1 for weight in weights) else np.array(weights, dtype=np.float64)
+        return None if weights.count(1) == len(weights) else np.array(weights, dtype=np.float64)
 
     def matrix(self) -> Matrix:
         """(rows, features) of all records together; NaN = missing, and no infinities."""

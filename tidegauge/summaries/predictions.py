@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from operator import itemgetter
+from typing import Final, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +56,8 @@ def read_predictions(answers: Sequence[object], rows: Sequence[int], weights: Ar
     answers: predictions of each record, None for none. rows, weights: of the records; weights None where every one is
     1. Never raises: what has another form than rows of numbers or labels is left out.
     """
-    if answers and all(map(_is_single, answers)):
-        return _parted({SINGLE: Output([answer[0] for answer in answers], weights)})  # type: ignore[index]
+    if _are_single(answers):
+        return _parted({SINGLE: Output(list(map(itemgetter(0), answers)), weights)})
     outputs: dict[str, _Gathered] = {}
     for position, answer in enumerate(zip(answers, rows, strict=True)):
         for name, values in _outputs(*answer):
@@ -68,9 +69,13 @@ def read_predictions(answers: Sequence[object], rows: Sequence[int], weights: Ar
     return _parted({name: output.output(weights) for name, output in kept.items()})
 
 
-def _is_single(answer: object) -> bool:
-    """One number or label, as most answers to one row are: quicker to read than others."""
-    return type(answer) is list and len(answer) == 1 and type(answer[0]) in _PLAIN
+def _are_single(answers: Sequence[object]) -> TypeGuard[Sequence[list[object]]]:
+    """Lists of one number or label, as most answers to one row are: quicker to read than others."""
+    return (
+        set(map(type, answers)) == {list}
+        and set(map(len, answers)) == {1}  # type: ignore[arg-type]
+        and set(map(type, map(itemgetter(0), answers))) <= _PLAIN  # type: ignore[arg-type]
+    )
 
 
 def read_outputs(

@@ -39,7 +39,7 @@ def per_row(prefix: str, of_records: Sequence[Mapping[str, Sequence[Any]]], weig
     record, {name: values}. Raises TypeError, ValueError or AttributeError for what is not so.
     """
     alike: dict[tuple[int, ...], dict[str, list[Any]]] = {}
-    for name in sorted({name for named in of_records for name in named}):
+    for name in sorted(set[str]().union(*of_records)):
         lists = [named.get(name, ()) for named in of_records]
         alike.setdefault(tuple(map(len, lists)), {})[prefix + name] = list(chain.from_iterable(lists))
     return [Columns.of(columns, spread(weights, lengths)) for lengths, columns in alike.items()]
