@@ -46,9 +46,10 @@ class CrossMoments:
         if matrix.shape[1] > PAIRWISE_FEATURES:
             whole = present.all(axis=1)
             matrix, present, weights = matrix[whole], present[whole], None if weights is None else weights[whole]
-        origin, deviations = _deviations(matrix, present)
+        is_whole = bool(present.all())
+        origin, deviations = _deviations(matrix, present, is_whole=is_whole)
         weighed = deviations if weights is None else deviations * weights[:, None]
-        if present.all():
+        if is_whole:
             return cls._of_whole_rows(origin, deviations, weighed, weights)
         here = present.astype(np.float64)
         weight = (here if weights is None else here * weights[:, None]).T @ here
@@ -148,10 +149,13 @@ class CrossMoments:
         )
 
 
-def _deviations(matrix: Array, present: NDArray[np.bool_]) -> tuple[Array, Array]:
+def _deviations(matrix: Array, present: NDArray[np.bool_], *, is_whole: bool) -> tuple[Array, Array]:
     """Values about an origin near each column's mean, 0 where missing: what is left of an offset is mere spread."""
     if not len(matrix):
         return np.zeros(matrix.shape[1]), matrix
+    if is_whole:
+        origin = matrix[0] + (matrix - matrix[0]).mean(axis=0)
+        return origin, matrix - origin
     first = matrix[np.argmax(present, axis=0), np.arange(matrix.shape[1])]
     first = np.where(present.any(axis=0), first, 0.0)
     shifted = np.where(present, matrix - first, 0.0)

@@ -51,12 +51,18 @@ class Moments:
     def of_columns(cls, matrix: Array, weights: Array | None = None, infinite: Counts | None = None) -> Moments:
         """matrix: (rows, columns), NaN = missing. weights: of the rows, None where every one is 1."""
         present = ~np.isnan(matrix)
+        whole = bool(present.all())
+
+        def of_present(values: Array, otherwise: float) -> Array:
+            """Most matrices are whole: to copy them takes half of the time."""
+            return values if whole else np.where(present, values, otherwise)
+
         count = present.sum(axis=0)
         weight = count.astype(np.float64) if weights is None else weights @ present
         divisor = np.where(count > 0, weight, 1.0)
         # About the first value rather than about 0, so that a large offset costs no digits.
         origin = np.where(present.any(axis=0), _first_present(matrix, present), 0.0)
-        shifted = np.where(present, matrix - origin, 0.0)
+        shifted = of_present(matrix - origin, 0.0)
         shift = _weighted_sum(shifted, weights) / divisor
         return cls(
             count=count,
@@ -65,9 +71,9 @@ class Moments:
             weight=weight,
             origin=origin,
             shift=shift,
-            m2=_weighted_sum(np.where(present, shifted - shift, 0.0) ** 2, weights),
-            low=np.where(present, matrix, np.inf).min(axis=0, initial=np.inf),
-            high=np.where(present, matrix, -np.inf).max(axis=0, initial=-np.inf),
+            m2=_weighted_sum(of_present(shifted - shift, 0.0) ** 2, weights),
+            low=of_present(matrix, np.inf).min(axis=0, initial=np.inf),
+            high=of_present(matrix, -np.inf).max(axis=0, initial=-np.inf),
         )
 
     @classmethod
