@@ -64,7 +64,7 @@ class SqlStore:
         try:
             engine = sa.create_engine(parsed, **_SETTINGS[backend])
             if backend == "sqlite":
-                sa.event.listen(engine, "connect", _let_readers_in)
+                sa.event.listen(engine, "connect", _set_up_sqlite)
             store = cls(engine)
             store._make_tables()
         except ModuleNotFoundError as error:
@@ -215,9 +215,11 @@ def _reason(error: sa.exc.SQLAlchemyError) -> str:
     return str(getattr(error, "orig", None) or error).splitlines()[0]
 
 
-def _let_readers_in(connection: DBAPIConnection, _record: object) -> None:
+def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
     """With a write-ahead log a dashboard can read while an entry is written."""
     cursor = connection.cursor()
+    # Of a new file. A report is some hundred kB, and each page of it is written by a call of its own.
+    cursor.execute("PRAGMA page_size=16384")
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA busy_timeout=30000")
     cursor.close()

@@ -10,6 +10,7 @@ of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Final
 
@@ -122,20 +123,21 @@ class QuantileSketches:
         (columns, ranks): the smallest value that at least this share of the traffic does not exceed; NaN where there is
         none. Cut to float32's range in baseline standard deviations: the caller knows the true range.
         """
-        parts, wanted = sorted(self.strata.parts.items()), ranks.tolist()
-        near = [
-            _quantiles([(weight, _sketch(part.columns[at])) for weight, part in parts], wanted)
-            for at in range(len(self.centre))
-        ]
+        wanted = ranks.tolist()
+        near = [_quantiles(parts, wanted) for parts in self._opened]
         with np.errstate(over="ignore", invalid="ignore"):
             return np.array(near).reshape(len(self.centre), len(ranks)) * self.scale[:, None] + self.centre[:, None]
 
     def rank_error(self) -> Array:
         """Per column: 0 where every value is kept."""
-        estimated = np.zeros(len(self.centre), dtype=bool)
-        for part in self.strata.parts.values():
-            estimated |= np.array([_sketch(column).is_estimation_mode() for column in part.columns], dtype=bool)
-        return np.where(estimated, RANK_ERROR, 0.0)
+        estimated = [any(sketch.is_estimation_mode() for _, sketch in parts) for parts in self._opened]
+        return np.where(np.array(estimated, dtype=bool), RANK_ERROR, 0.0)
+
+    @cached_property
+    def _opened(self) -> list[list[tuple[float, kll_floats_sketch]]]:
+        """Per column its sketches, by weight."""
+        parts = sorted(self.strata.parts.items())
+        return [[(weight, _sketch(part.columns[at])) for weight, part in parts] for at in range(len(self.centre))]
 
     def to_state(self) -> dict[str, Any]:
         return {"centre": self.centre, "scale": self.scale, "strata": self.strata.to_state(Sketches.to_state)}
