@@ -5,6 +5,7 @@ with two workers beside one (aggregator_workers.py); and how long after a reques
 
 Records of 30 features from a real broker, all statistics and tests, reports to Kafka and SQLite. The first micro-batch
 of each query is left out: it starts the Python workers. Reports are compared with the kernel's on the same records.
+What a window costs by itself, `ms_per_window`, is how much longer 100 monitors take than one for the same records.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from aggregator.sinks.tables import REPORTS
 from benchmarks import figures
 from benchmarks.aggregator_backlog import (
     PER_BATCH,
+    PER_SECOND,
     REPEATS,
     Batch,
     Field,
@@ -89,10 +91,15 @@ def _measured(field: Field, one: ModelMonitor, many: list[ModelMonitor]) -> dict
     return {
         "ratio_vs_count": max(single) / max(counted),
         "monitors_100_vs_1": max(single) / max(several),
+        "ms_per_window": 1000 * (1 / max(several) - 1 / max(single)) * _records_per_window(many),
         "records_per_s": max(single),
         "count_records_per_s": max(counted),
         "windows_equal_to_the_kernel": _equal_windows(field, one),
     }
+
+
+def _records_per_window(monitors: list[ModelMonitor]) -> float:
+    return PER_SECOND * monitors[0].windows.duration_ms / 1000 / len(monitors)
 
 
 def _count(field: Field, monitor: ModelMonitor, name: str) -> list[Batch]:
