@@ -173,5 +173,7 @@ def _write(file: BinaryIO, outputs: Sequence[PackedOutput]) -> None:
 def _read(file: Path) -> tuple[Output, ...]:
     with file.open("rb") as opened, pa.ipc.open_file(opened) as reader:
         columns = reader.read_all().to_pydict()
+    if "length" not in columns:  # of an earlier version, which did not compress
+        columns["length"] = [0] * len(columns["key"])
     packed = map(PackedOutput, *(columns[name] for name in PackedOutput._fields))
     return tuple(one.unpacked() for one in packed)

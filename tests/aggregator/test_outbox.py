@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
+import pyarrow as pa
 import pytest
 
 from aggregator.courier import Courier, Refused, SinkFailed
@@ -35,6 +36,16 @@ def taken(box: Outbox, sink: str) -> list[str]:
 
 def entries(directory: Path) -> list[str]:
     return sorted(file.name for file in directory.glob("*.arrow"))
+
+
+def test_an_entry_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    columns = {"kind": [REPORT], "topic": ["topic"], "key": ["k"], "value": [b"{}"]}
+    batch = pa.RecordBatch.from_pydict(columns)
+    with pa.OSFile(str(tmp_path / f"{1:016}.arrow"), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
+        writer.write_batch(batch)
+    entry = outbox(tmp_path, "one").next("one", within_s=0)
+    assert entry is not None
+    assert entry.outputs == (Output(REPORT, "topic", "k", b"{}"),)
 
 
 def test_each_sink_gets_all_in_order_and_what_all_have_is_removed(tmp_path: Path) -> None:
