@@ -187,11 +187,11 @@ def _incarnation(
 
 
 def _bounds(heartbeats: Iterable[Heartbeat]) -> dict[str, Incarnation]:
-    found: dict[str, Incarnation] = {}
+    told: dict[str, list[Heartbeat]] = {}
     for heartbeat in heartbeats:
-        key = f"{heartbeat.replica}/{heartbeat.incarnation}"
-        account = heartbeat.account
-        bound = Bound(heartbeat.time_ms, heartbeat.seq, account.sampled_out, account.spooled)
-        one = Incarnation(first=bound, last=bound, ended=heartbeat.final)
-        found[key] = one.merge(found[key]) if key in found else one
+        told.setdefault(f"{heartbeat.replica}/{heartbeat.incarnation}", []).append(heartbeat)
+    found = {}
+    for key, beats in told.items():
+        bounds = [Bound(b.time_ms, b.seq, b.account.sampled_out, b.account.spooled) for b in beats]
+        found[key] = Incarnation(first=min(bounds), last=max(bounds), ended=any(beat.final for beat in beats))
     return found
