@@ -8,7 +8,6 @@ from __future__ import annotations
 import bisect
 import contextlib
 import gc
-from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -58,8 +57,6 @@ FOLDED_COLUMNS: Final = (
     " latest_ms bigint, source string, summary binary, reason string, topic string, key string, letter binary"
 )
 """FOLDED in Spark's words."""
-
-FoldedRow = namedtuple("FoldedRow", FOLDED.names)  # type: ignore[misc]
 
 MOST_MESSAGES: Final = 50_000
 MOST_BYTES: Final = 32 << 20
@@ -242,6 +239,6 @@ def _no_cycle_collection() -> Iterator[None]:
 
 
 def part_of(row: Any) -> Part:
-    """row: of a summary, with the columns of FOLDED as attributes."""
+    """A summary row of FOLDED, with its columns as attributes."""
     key = WindowKey(row.version, row.baseline, int(row.start_ms), int(row.end_ms))
     return Part(key, bytes(row.summary), int(row.records), int(row.inside), int(row.latest_ms), row.source)

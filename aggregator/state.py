@@ -12,7 +12,7 @@ from pyspark.sql.streaming.stateful_processor import StatefulProcessor, Stateful
 
 from aggregator.catalogue import Catalogue
 from aggregator.evaluate import DEAD_LETTER, TOLD_MS, Output, outputs_of, state_told, tally
-from aggregator.fold import DEAD, FoldedRow, part_of
+from aggregator.fold import DEAD, part_of
 from aggregator.packed import PackedOutput
 from aggregator.progress import Progress, WindowKey
 from aggregator.windows import Step, take, wake
@@ -70,7 +70,7 @@ class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
         if key[0] == DEAD:
             yield from _dead_letters(rows)
             return
-        parts = [part_of(FoldedRow(*row)) for frame in rows for row in frame.itertuples(index=False, name=None)]
+        parts = [part_of(row) for frame in rows for row in frame.itertuples(index=False)]
         now_ms = timerValues.getCurrentProcessingTimeInMs()
         before = self._load()
         step = take(before, parts, rules=self._rules(key[0]), now_ms=now_ms, store=self._store())
