@@ -10,6 +10,7 @@ import orjson
 
 from aggregator.catalogue import Catalogue
 from aggregator.progress import Progress, WindowKey
+from aggregator.told import told_of_report
 from aggregator.windows import Closed, Late, Step
 from tidegauge.alerts import AlertState
 from tidegauge.alerts import step as alerted
@@ -29,6 +30,7 @@ LATE: Final = "late"
 TALLY: Final = "tally"
 PROVISIONAL: Final = "provisional"
 STATE: Final = "state"
+CLOSED: Final = "closed"
 
 TOLD_MS: Final = 10_000
 """From one account of a monitor's state to the next."""
@@ -55,9 +57,10 @@ class Memories(Protocol):
 
 def outputs_of(step: Step, monitor: str, catalogue: Catalogue, memories: Memories) -> Iterator[Output]:
     """
-    A report and a drift verdict per closed window, the alerts they give rise to, a provisional report per window under
-    way, and one account per window that rows came too late for. Each window is judged by what those before it have left
-    in the memories, so the outputs must be taken in order, to the end.
+    A report and a drift verdict per closed window with what the log and the metrics tell of it, the alerts they give
+    rise to, a provisional report per window under way, and one account per window that rows came too late for. Each
+    window is judged by what those before it have left in the memories, so the outputs must be taken in order, to the
+    end.
     """
     known = catalogue.monitors.get(monitor)
     served, remembered = _by_window(step.closed), _Remembered(memories)
@@ -191,6 +194,7 @@ def _published(report: WindowReport, monitor: ModelMonitor) -> Iterator[Output]:
     topics = monitor.kafka.topics
     yield Output(REPORT, topics.statistics.name, report.key, orjson.dumps(document))
     yield Output(DRIFT, topics.drift.name, report.key, orjson.dumps(_without_statistics(document)))
+    yield Output(CLOSED, None, report.key, orjson.dumps(told_of_report(document)))
 
 
 def _without_statistics(document: Mapping[str, Any]) -> dict[str, Any]:

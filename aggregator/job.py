@@ -20,12 +20,11 @@ from pyspark.sql.streaming.query import StreamingQuery
 from aggregator.catalogue import Catalogue
 from aggregator.clock import clock_ms
 from aggregator.errors import DeliveryStopped, told
-from aggregator.evaluate import ALERT, DEAD_LETTER, LATE, REPORT, STATE, TALLY
+from aggregator.evaluate import ALERT, CLOSED, DEAD_LETTER, LATE, STATE, TALLY
 from aggregator.fold import FOLDED_COLUMNS, Messages, fold
 from aggregator.outbox import Outbox
 from aggregator.packed import PACKED_COLUMNS, PackedOutput
 from aggregator.state import WindowProcessor
-from aggregator.told import told_of_report
 
 log = logging.getLogger("aggregator")
 
@@ -43,10 +42,7 @@ SOURCE_COLUMNS: Final = ("topic", "partition", "offset", "value")
 
 
 class Watcher(Protocol):
-    """
-    Looks at what goes out, for metrics: (kind, document), of reports told.told_of_report. Must be quick, and must not
-    raise.
-    """
+    """Looks at what goes out, for metrics: (kind, document). Must be quick, and must not raise."""
 
     def __call__(self, kind: str, document: dict[str, Any]) -> None: ...
 
@@ -131,8 +127,7 @@ class Delivery:
             self._append(rows, letters)
         for row in rows:
             if row.kind in _TOLD:
-                value = row.unpacked().value
-                document = told_of_report(value) if row.kind == REPORT else orjson.loads(value)
+                document = orjson.loads(row.unpacked().value)
                 self._log(row.kind, document)
                 self._watcher(row.kind, document)
         self._log_dead_letters()
@@ -168,8 +163,8 @@ class Delivery:
             _log_alert(document)
         elif kind == STATE:
             self._states[document["monitor"]] = document
-        elif kind == REPORT:
-            _log_report(document)
+        elif kind == CLOSED:
+            _log_closed(document)
 
     def _log_dead_letters(self) -> None:
         now_s = time.monotonic()
@@ -196,7 +191,7 @@ class Delivery:
         self._states_told_s = now_s
 
 
-_TOLD: Final = frozenset({REPORT, ALERT, LATE, STATE, TALLY})
+_TOLD: Final = frozenset({CLOSED, ALERT, LATE, STATE, TALLY})
 """Kinds that the log or a metric has something of."""
 
 _ADDED_UP: Final = ("open_windows", "kept_windows", "state_bytes", "late_records")
@@ -206,14 +201,14 @@ def _packed(row: Any) -> PackedOutput:
     return PackedOutput(row.kind, row.topic, row.key, bytes(row.value), row.length)
 
 
-def _log_report(document: dict[str, Any]) -> None:
+def _log_closed(document: dict[str, Any]) -> None:
     log.info(
         "window_closed monitor=%s version=%s start_ms=%d requests=%d completeness=%s drifted=%s worst=%s",
         document["monitor"],
         document["version"],
-        document["window"]["start_ms"],
-        document["requests"],
-        document["completeness"]["share"],
+        document["start_ms"],
+        document["window_requests"],
+        document["completeness"],
         document["drifted"],
         document["worst_feature"],
     )

@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from aggregator.courier import Courier
 from aggregator.durable import write_durably
 from aggregator.errors import StartError
-from aggregator.evaluate import ALERT, LATE, REPORT, STATE, TALLY
+from aggregator.evaluate import ALERT, CLOSED, LATE, STATE, TALLY
 from aggregator.outbox import Outbox
 from aggregator.watching import MicroBatch
 
@@ -55,8 +55,8 @@ class Metrics(Collector):  # type: ignore[misc]  # prometheus_client's types are
     def output(self, kind: str, document: dict[str, Any]) -> None:
         """As job.Watcher."""
         with self._lock:
-            if kind == REPORT:
-                self._report(document)
+            if kind == CLOSED:
+                self._closed(document)
             elif kind == ALERT:
                 self._alert(document)
             elif kind == STATE:
@@ -87,13 +87,13 @@ class Metrics(Collector):  # type: ignore[misc]  # prometheus_client's types are
             yield from self._stream()
         yield from self._sinks()
 
-    def _report(self, document: dict[str, Any]) -> None:
+    def _closed(self, document: dict[str, Any]) -> None:
         monitor = document["monitor"]
         self._windows[monitor, document["verdict"]] += 1
         versions = self._latest.setdefault(monitor, {})
         known = versions.get(document["version"])
-        if known is None or document["window"]["end_ms"] >= known["end_ms"]:
-            versions[document["version"]] = _told_of(document)
+        if known is None or document["end_ms"] >= known["end_ms"]:
+            versions[document["version"]] = document
         while len(versions) > VERSIONS:
             del versions[min(versions, key=lambda version: versions[version]["end_ms"])]
 
@@ -113,6 +113,8 @@ class Metrics(Collector):  # type: ignore[misc]  # prometheus_client's types are
         for name, text in _GAUGES.items():
             values = {labels: told[name] for labels, told in latest.items() if told[name] is not None}
             yield _gauge(f"tidegauge_{name}", text, named, values)
+        ends = {labels: told["end_ms"] / 1000 for labels, told in latest.items()}
+        yield _gauge("tidegauge_window_end_seconds", "End of the latest window, UTC epoch.", named, ends)
         effects = {
             (*labels, test): effect for labels, told in latest.items() for test, effect in told["worst_effects"].items()
         }
@@ -166,31 +168,12 @@ def serve(metrics: Metrics, port: int) -> Callable[[], None]:
     return end
 
 
-def _told_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    worst: dict[str, float] = {}
-    for feature in document["features"]:
-        for test, result in feature["tests"].items():
-            if result["measured"] and result["effect"] is not None:
-                worst[test] = max(worst.get(test, 0.0), abs(result["effect"]))
-    return {
-        "end_ms": document["window"]["end_ms"],
-        "window_end_seconds": document["window"]["end_ms"] / 1000,
-        "drifted": float(document["drifted"]),
-        "drifted_features": len(document["drifted_features"]),
-        "completeness": document["completeness"]["share"],
-        "window_requests": document["requests"],
-        "outlier_rate": document["outliers"]["rate"],
-        "worst_effects": worst,
-    }
-
-
 _GAUGES: Final = {
     "drifted": "1 where the latest window has drifted.",
     "drifted_features": "Features that have drifted in the latest window.",
     "completeness": "Share of the served traffic that the latest window saw; missing where unknown.",
     "window_requests": "Requests in the latest window.",
     "outlier_rate": "Share of the latest window's rows that were flagged.",
-    "window_end_seconds": "End of the latest window, UTC epoch.",
 }
 
 _BATCHES: Final[Sequence[tuple[str, str, Callable[[MicroBatch], float]]]] = (

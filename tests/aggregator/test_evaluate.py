@@ -4,8 +4,9 @@ from typing import Any
 
 import orjson
 
-from aggregator.evaluate import ALERT, DRIFT, LATE, PROVISIONAL, REPORT, Output, outputs_of, state_told, tally
+from aggregator.evaluate import ALERT, CLOSED, DRIFT, LATE, PROVISIONAL, REPORT, Output, outputs_of, state_told, tally
 from aggregator.progress import Held, Progress
+from aggregator.told import told_of_report
 from aggregator.windows import Closed, Late, Step
 from tests.aggregator.doors import catalogue, profile, traffic, window_key
 from tests.support.schemas import validate
@@ -37,7 +38,7 @@ class KeptMemories:
 
 
 def test_a_closed_window_gives_a_report_and_a_drift_verdict_under_one_key() -> None:
-    (report, document), (drift, _verdict) = outputs()
+    (report, document), (drift, _verdict), _ = outputs()
     assert (report.kind, report.topic, drift.kind, drift.topic) == (
         REPORT,
         "tidegauge.statistics",
@@ -49,11 +50,16 @@ def test_a_closed_window_gives_a_report_and_a_drift_verdict_under_one_key() -> N
 
 
 def test_the_drift_verdict_is_the_report_without_its_statistics() -> None:
-    (_, document), (_, verdict) = outputs()
+    (_, document), (_, verdict), _ = outputs()
     del document["statistics"]
     for feature in document["features"]:
         del feature["statistics"]
     assert verdict == document | {"kind": "drift"}
+
+
+def test_what_the_log_tells_of_a_closed_window_goes_to_no_topic() -> None:
+    (_, document), _, (closed, told) = outputs()
+    assert (closed.kind, closed.topic, told) == (CLOSED, None, told_of_report(document))
 
 
 def test_late_rows_give_an_account_in_the_dead_letters_with_a_key_of_its_own_each_time() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from aggregator.courier import Courier
 from aggregator.errors import StartError
-from aggregator.evaluate import ALERT, LATE, REPORT, STATE, TALLY, Output
+from aggregator.evaluate import ALERT, CLOSED, LATE, REPORT, STATE, TALLY, Output
 from aggregator.outbox import Outbox
 from aggregator.packed import PackedOutput
 from aggregator.sinks.parquet import ParquetSink
@@ -86,7 +86,7 @@ def test_verdicts_alerts_stream_and_sinks_are_told(tmp_path: Path) -> None:
     outbox.follow(["nowhere"])
     outbox.append([PackedOutput.of(Output(REPORT, "t", "k", b"{}"))])
     metrics.follow([Courier(Nowhere(), outbox)], [outbox], ["doors"])
-    metrics.output(REPORT, told_of_report(report(0)))
+    metrics.output(CLOSED, told_of_report(orjson.loads(report(0))))
     metrics.output(ALERT, ALERT_DOCUMENT)
     metrics.output(TALLY, {"reason": "not_json", "count": 3})
     metrics.output(LATE, {"reason": "late", "records": 2})
@@ -128,10 +128,9 @@ def test_alerts_that_fire_are_known_after_a_restart_until_they_are_resolved(tmp_
 
 def test_labels_are_bounded(tmp_path: Path) -> None:
     metrics = Metrics(tmp_path / "open.json")
-    document = orjson.loads(report(0))
+    closed = told_of_report(orjson.loads(report(0)))
     for number in range(VERSIONS + 5):
-        window = document["window"] | {"end_ms": START_MS + number}
-        metrics.output(REPORT, document | {"version": f"v{number}", "window": window})
+        metrics.output(CLOSED, closed | {"version": f"v{number}", "end_ms": START_MS + number})
     told = [name for name in scrape(metrics) if name.startswith("tidegauge_drifted{")]
     assert len(told) == VERSIONS
     assert any('"v14"' in name for name in told)
