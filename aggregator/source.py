@@ -19,6 +19,7 @@ from pyspark.sql.types import StructType
 from aggregator.brokers import Brokers
 from aggregator.catalogue import Catalogue
 from aggregator.clock import clock_ms
+from aggregator.cycles import spare_what_stays
 from aggregator.errors import SourceFailed
 from aggregator.fold import FOLDED_COLUMNS, fold
 from aggregator.offsets import Offsets, bounded, gone_back, missing, stretches, together
@@ -101,7 +102,8 @@ class FoldReader(DataSourceStreamReader):  # type: ignore[misc]
         return [InputPartition(stretch) for stretch in stretches(self._begun(start, end), end)]
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
-        return fold(read_stretch(self._inference.options(), partition.value), self._inference.catalogue, clock_ms)
+        yield from fold(read_stretch(self._inference.options(), partition.value), self._inference.catalogue, clock_ms)
+        spare_what_stays("read")
 
     def _begun(self, start: Offsets, end: Offsets) -> Offsets:
         """start, with the earliest offsets of partitions that are new."""

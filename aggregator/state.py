@@ -11,6 +11,7 @@ import pandas as pd
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
 
 from aggregator.catalogue import Catalogue
+from aggregator.cycles import spare_what_stays
 from aggregator.evaluate import DEAD_LETTER, TOLD_MS, Output, outputs_of, state_told, tally
 from aggregator.fold import DEAD, part_of
 from aggregator.packed import PackedOutput
@@ -59,6 +60,7 @@ class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
         self._catalogue = catalogue
 
     def init(self, handle: StatefulProcessorHandle) -> None:
+        spare_what_stays("step")
         self._handle = handle
         self._progress = handle.getValueState("progress", "progress binary")
         self._windows = handle.getMapState(
