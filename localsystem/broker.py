@@ -29,7 +29,9 @@ offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 auto.create.topics.enable=false
+log.retention.ms=-1
 """
+"""Nothing is deleted by age: replayed traffic has times of long ago, and Kafka keeps a week of them by default."""
 
 
 @dataclass(frozen=True)
