@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -45,10 +46,8 @@ class LabelCounts:
 
     @classmethod
     def of(cls, data: WindowRows) -> LabelCounts:
-        merged = cls()
-        for labels in data.labels:
-            merged = merged.merge(_of_output(labels))
-        return merged
+        counted = list(map(_of_output, data.labels))
+        return reduce(cls.merge, counted) if counted else cls()
 
     def merge(self, other: LabelCounts) -> LabelCounts:
         return LabelCounts(self.rows + other.rows, self.strata.merge(other.strata))
@@ -74,19 +73,17 @@ class LabelCounts:
 
 
 def _of_output(labels: Labels) -> LabelCounts:
-    values = np.array(labels.values, dtype=object)
-
-    def tally(chosen: Any) -> Tally:
-        counts = Counter(values[chosen].tolist())
+    def tally(values: Sequence[str]) -> Tally:
+        counts = Counter(values)
         kept = {(labels.output, label): count for label, count in counts.items()}
         return Tally() + Tally(kept, {labels.output: counts.total()})
 
     strata: Strata[Tally] = Strata()
     if labels.weights is not None:
         sampled = labels.weights != 1
-        positions = np.flatnonzero(sampled)
-        strata = by_weight(labels.weights[sampled], lambda chosen: tally(positions[chosen]))
-    return LabelCounts(tally(slice(None)), strata)
+        values = np.array(labels.values, dtype=object)[sampled]
+        strata = by_weight(labels.weights[sampled], lambda chosen: tally(values[chosen].tolist()))
+    return LabelCounts(tally(labels.values), strata)
 
 
 def _state(tally: Tally) -> list[Any]:

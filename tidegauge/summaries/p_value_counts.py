@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Final
 
 import numpy as np
@@ -23,10 +24,8 @@ class PValueCounts:
 
     @classmethod
     def of(cls, data: WindowRows) -> PValueCounts:
-        bins = _count(np.empty((0, 1)), None)
-        for columns in data.combined:
-            bins = bins.merge(_count(columns.matrix, columns.weights))
-        return cls(bins)
+        counted = [_count(columns.matrix, columns.weights) for columns in data.combined]
+        return cls(reduce(BinCounts.merge, counted) if counted else _NONE)
 
     def merge(self, other: PValueCounts) -> PValueCounts:
         return PValueCounts(self.bins.merge(other.bins))
@@ -43,4 +42,8 @@ class PValueCounts:
 
 
 def _count(matrix: Any, weights: Any) -> BinCounts:
-    return BinCounts.of_columns([np.array(EDGES)], matrix, weights)
+    return BinCounts.of_columns([_EDGES], matrix, weights)
+
+
+_EDGES: Final = np.array(EDGES)
+_NONE: Final = _count(np.empty((0, 1)), None)

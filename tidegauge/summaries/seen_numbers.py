@@ -16,6 +16,10 @@ MAXIMUM_BLOCKS: Final = 65_536
 """33 million numbers in 4 MB. Only numbers that do not follow each other, as no worker gives them, need more."""
 
 
+_FEW: Final = 512
+"""So many are put in their places one by one: numpy's first steps take longer."""
+
+
 @dataclass(frozen=True)
 class SeenNumbers:
     """
@@ -29,7 +33,10 @@ class SeenNumbers:
     @classmethod
     def of(cls, numbers: Iterable[int]) -> SeenNumbers:
         """Raises OverflowError for a number beyond 64 bits."""
-        seen = np.unique(np.fromiter(numbers, dtype=np.int64))
+        given = np.fromiter(numbers, dtype=np.int64)
+        if len(given) <= _FEW:
+            return cls._bounded(_bitmaps(given.tolist()))
+        seen = np.unique(given)
         places, row = np.unique(seen >> _SHIFT, return_inverse=True)
         bits = np.zeros((len(places), _BITS), dtype=bool)
         bits[row, seen & (_BITS - 1)] = True
@@ -76,3 +83,11 @@ class SeenNumbers:
         if len(blocks) <= MAXIMUM_BLOCKS:
             return cls(blocks, overflowed)
         return cls({place: blocks[place] for place in sorted(blocks)[:MAXIMUM_BLOCKS]}, overflowed=True)
+
+
+def _bitmaps(numbers: Iterable[int]) -> dict[int, int]:
+    blocks: dict[int, int] = {}
+    for number in numbers:
+        place = number >> _SHIFT
+        blocks[place] = blocks.get(place, 0) | 1 << (number & (_BITS - 1))
+    return {place: blocks[place] for place in sorted(blocks)}
