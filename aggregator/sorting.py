@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
+from operator import attrgetter
 from typing import Final, NamedTuple, TypeAlias
 
 from aggregator.catalogue import Catalogue
@@ -57,47 +57,63 @@ class Group:
                 self.spoiled = True
 
 
-class _Place(NamedTuple):
-    """Where records of one worker and second belong. seen: numbers of this worker's records in the fold."""
+@dataclass(slots=True)
+class _Speaker:
+    """
+    What one worker says with one baseline and version, from one partition. seen: numbers of its records in the fold.
+    groups: of the windows that a time belongs to, by how many slides it is from the epoch.
+    """
 
-    groups: Sequence[Group]
+    slide_ms: int
     seen: set[int]
+    groups: dict[int, Sequence[Group]] = field(default_factory=dict)
 
 
-_NAMES: Final = itemgetter("monitor", "version", "baseline", "replica", "incarnation")
+_NAMES: Final = attrgetter("monitor", "version", "baseline", "replica", "incarnation")
 
 
 class Sorter:
-    """
-    Messages of one fold into the groups of their windows. Windows begin and end on whole seconds, so records of one
-    second that are alike otherwise belong to the same.
-    """
+    """Messages of one fold into the groups of their windows. Each speaker is looked at once."""
 
     def __init__(self, catalogue: Catalogue, now_ms: int) -> None:
         self._catalogue, self._now_ms = catalogue, now_ms
         self.groups: dict[tuple[str, str, WindowKey], Group] = {}
         """By monitor, source and window."""
-        self._places: dict[tuple[tuple[str, ...], str, int], _Place] = {}
+        self._speakers: dict[tuple[str, str, str, str, str, str], _Speaker] = {}
         self._seen: dict[tuple[str, str, str], set[int]] = {}
         """Numbers of records by monitor, replica and incarnation."""
 
     def sort(self, position: int, message: Message, source: str) -> Refusal | None:
-        if type(message) is Heartbeat:
-            refusal = _refusal(message, self._catalogue, self._now_ms)
-            if refusal is None:
-                for group in self._groups_of(message, source):
-                    group.heartbeats.append(message)
-            return refusal
-        at = (_NAMES(vars(message)), source, message.time_ms // 1000)
-        place = self._places.get(at)
-        if place is None or message.time_ms > self._now_ms:
+        name = (*_NAMES(message), source)
+        speaker = self._speakers.get(name)
+        if speaker is None or not 0 <= message.time_ms <= self._now_ms:
             refusal = _refusal(message, self._catalogue, self._now_ms)
             if refusal is not None:
                 return refusal
-            worker = (message.monitor, message.replica, message.incarnation)
-            place = self._places[at] = _Place(self._groups_of(message, source), self._seen.setdefault(worker, set()))
-        _add(place, position, message)  # type: ignore[arg-type]
+        if speaker is None:
+            speaker = self._speakers[name] = self._speaker(message)
+        if type(message) is not Heartbeat:
+            _add(self._groups(speaker, message, source), speaker.seen, position, message)  # type: ignore[arg-type]
+        elif message.time_ms % speaker.slide_ms:
+            for group in self._groups(speaker, message, source):
+                group.heartbeats.append(message)
+        else:  # one that stands between windows belongs to both
+            for group in self._groups_of(message, source):
+                group.heartbeats.append(message)
         return None
+
+    def _speaker(self, message: Message) -> _Speaker:
+        worker = (message.monitor, message.replica, message.incarnation)
+        slide_ms = self._catalogue.monitors[message.monitor].windows.slide_ms
+        return _Speaker(slide_ms, self._seen.setdefault(worker, set()))
+
+    def _groups(self, speaker: _Speaker, message: Message, source: str) -> Sequence[Group]:
+        """Of the windows that contain the message's time."""
+        at = message.time_ms // speaker.slide_ms
+        groups = speaker.groups.get(at)
+        if groups is None:
+            groups = speaker.groups[at] = self._groups_of(message, source)
+        return groups
 
     def _groups_of(self, message: Message, source: str) -> list[Group]:
         """One for each window that the message belongs to."""
@@ -114,14 +130,14 @@ class Sorter:
         return found
 
 
-def _add(place: _Place, position: int, record: InferenceRecord) -> None:
+def _add(groups: Sequence[Group], seen: set[int], position: int, record: InferenceRecord) -> None:
     """What a producer repeats mostly stands beside what it repeats."""
-    if record.seq in place.seen:
-        for group in place.groups:
+    if record.seq in seen:
+        for group in groups:
             group.duplicates[f"{record.replica}/{record.incarnation}"] += 1
         return
-    place.seen.add(record.seq)
-    for group in place.groups:
+    seen.add(record.seq)
+    for group in groups:
         group.add(position, record)
 
 
