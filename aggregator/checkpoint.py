@@ -15,13 +15,16 @@ from aggregator.errors import StartError
 from tidegauge.baseline import BaselineProfile
 from tidegauge.errors import InvalidBaseline
 
-FORMAT: Final = 2
-"""1: without this file, and with the first state of windows (aggregator/progress.py). Read and taken over."""
+FORMAT: Final = 3
+"""1: without this file. 2: with a key of Spark's state for each monitor, which is for each shard of monitors now."""
 
 EARLIER_BASELINES: Final = 3
 """Of a monitor, besides its own: records scored by them may still come while a new one is rolled out."""
 
 _FILE: Final = "tidegauge.json"
+_OFFSETS: Final = "offsets"
+"""Spark's, from the first micro-batch on."""
+
 _BASELINES: Final = "baselines"
 
 
@@ -41,6 +44,8 @@ class Checkpoint:
         """Raises StartError where another program wrote it."""
         file = directory / _FILE
         if not file.exists():
+            if (directory / _OFFSETS).exists():
+                raise StartError(f"--checkpoint {directory}: {_of_format(1)}")
             return cls(directory)
         try:
             content = orjson.loads(file.read_bytes())
@@ -48,10 +53,7 @@ class Checkpoint:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StartError(f"--checkpoint {directory}: {_FILE} cannot be read: {error!r}; {_ADVICE}") from error
         if form != FORMAT:
-            raise StartError(
-                f"--checkpoint {directory}: of format {form!r}, this program reads up to {FORMAT}: go on with the"
-                f" program that wrote it, or {_ADVICE}"
-            )
+            raise StartError(f"--checkpoint {directory}: {_of_format(form)}")
         return cls(directory, frozenset(topics), {name: tuple(ids) for name, ids in baselines.items()})
 
     def begin(self, catalogue: Catalogue) -> tuple[Checkpoint, Catalogue]:
@@ -104,6 +106,10 @@ class Checkpoint:
 _ADVICE: Final = (
     "start with an empty --checkpoint directory: what Kafka still has is read again, and reports replace their own"
 )
+
+
+def _of_format(form: object) -> str:
+    return f"of format {form!r}, this program reads {FORMAT}: go on with the program that wrote it, or {_ADVICE}"
 
 
 def _write(file: Path, data: bytes) -> None:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, NamedTuple, Protocol
+from itertools import zip_longest
+from typing import Final, NamedTuple, Protocol
 
 import orjson
 
 from aggregator.catalogue import Catalogue
 from aggregator.progress import Progress, WindowKey
 from aggregator.told import told_of_report
-from aggregator.windows import Closed, Late, Step
+from aggregator.windows import Closed, Step
 from tidegauge.alerts import AlertState
 from tidegauge.alerts import step as alerted
-from tidegauge.baseline import BaselineProfile
-from tidegauge.memory import MonitorMemory, correct, remember
+from tidegauge.memory import MonitorMemory, correct, remember_all
 from tidegauge.monitor import ModelMonitor
 from tidegauge.report import WindowReport
-from tidegauge.verdict import judge
+from tidegauge.verdict import Case, judge_all
 from tidegauge.versus import compare_versions
 from tidegauge.windows import Window
 
@@ -34,6 +34,9 @@ CLOSED: Final = "closed"
 
 TOLD_MS: Final = 10_000
 """From one account of a monitor's state to the next."""
+
+AT_ONCE: Final = 64
+"""Windows that are judged together: with more, memory grows and the time for each does not fall."""
 
 
 class Output(NamedTuple):
@@ -55,29 +58,109 @@ class Memories(Protocol):
     def put(self, version: str, baseline: str, memory: bytes) -> None: ...
 
 
-def outputs_of(step: Step, monitor: str, catalogue: Catalogue, memories: Memories) -> Iterator[Output]:
+class Stepped(NamedTuple):
+    """One monitor's step, and what its verdicts remember."""
+
+    monitor: str
+    step: Step
+    memories: Memories
+
+
+def outputs_of(steps: Sequence[Stepped], catalogue: Catalogue) -> Iterator[Output]:
     """
-    A report and a drift verdict per closed window with what the log and the metrics tell of it, the alerts they give
-    rise to, a provisional report per window under way, and one account per window that rows came too late for. Each
-    window is judged by what those before it have left in the memories, so the outputs must be taken in order, to the
-    end.
+    Of several monitors, a step each: a report and a drift verdict per closed window with what the log and the metrics
+    tell of it, the alerts they give rise to, a provisional report per window under way, and one account per window that
+    rows came too late for. Each window is judged by what those of its monitor before it have left in the memories, so
+    the outputs must be taken in order, to the end.
     """
-    known = catalogue.monitors.get(monitor)
-    served, remembered = _by_window(step.closed), _Remembered(memories)
-    for closed in step.closed:
-        profile = catalogue.profile(closed.key.baseline)
-        if known is None or profile is None:
-            yield _unjudged(monitor, closed, catalogue)
-            continue
-        stable = _stable(closed, served[closed.key.window, closed.key.baseline], known)
-        yield from _judged(closed, stable, known, profile, remembered)
-    for under_way in step.under_way:
-        profile = catalogue.profile(under_way.key.baseline)
-        if known is not None and profile is not None:
-            yield _provisional(under_way, known, profile, remembered)
-    remembered.save()
-    for late in step.late:
-        yield _late(monitor, late, step.progress.late_records, catalogue)
+    dockets = [_Docket(stepped, catalogue) for stepped in steps]
+    # The first closed window of each, then the second of each that has one: what is judged at once may not depend on
+    # each other.
+    for turn in zip_longest(*(docket.closed for docket in dockets)):
+        yield from _judged([(docket, one) for docket, one in zip(dockets, turn, strict=True) if one is not None])
+    yield from _provisional([(docket, one) for docket in dockets for one in docket.under_way])
+    for docket in dockets:
+        docket.remembered.save()
+        yield from docket.late()
+
+
+def _judged(windows: Sequence[tuple[_Docket, Closed]]) -> Iterator[Output]:
+    """Of different monitors."""
+    for start in range(0, len(windows), AT_ONCE):
+        some = windows[start : start + AT_ONCE]
+        cases = []
+        for docket, closed in some:
+            case = docket.case(closed)
+            if case is None:
+                yield docket.unjudged(closed)
+            else:
+                cases.append((docket, closed, case))
+        reports = judge_all([case for *_, case in cases])
+        memories = remember_all([case.memory or MonitorMemory() for *_, case in cases], reports)
+        for (docket, closed, _), report, memory in zip(cases, reports, memories, strict=True):
+            yield from docket.concluded(closed, report, memory)
+
+
+def _provisional(windows: Sequence[tuple[_Docket, Closed]]) -> Iterator[Output]:
+    """Nothing is remembered of them, so they cost nothing and alarm nobody."""
+    for start in range(0, len(windows), AT_ONCE):
+        cases = [case for docket, one in windows[start : start + AT_ONCE] if (case := docket.case(one)) is not None]
+        for report in judge_all(cases):
+            yield Output(PROVISIONAL, None, report.key, report.encode("provisional"))
+
+
+class _Docket:
+    """What one monitor's step has to be judged, and what becomes of it."""
+
+    def __init__(self, stepped: Stepped, catalogue: Catalogue) -> None:
+        self._name, self._step, memories = stepped
+        self._catalogue, self._monitor = catalogue, catalogue.monitors.get(stepped.monitor)
+        self.closed, self.under_way = self._step.closed, self._step.under_way
+        self.remembered = _Remembered(memories)
+        self._served = _by_window(self.closed)
+
+    def case(self, closed: Closed) -> Case | None:
+        """None where the monitor or its baseline was replaced while the window was open."""
+        key, profile = closed.key, self._catalogue.profile(closed.key.baseline)
+        if self._monitor is None or profile is None:
+            return None
+        memory, _ = self.remembered.of(key)
+        return Case(self._monitor, profile, key.version, key.window, closed.summary, closed.revision, memory)
+
+    def unjudged(self, closed: Closed) -> Output:
+        reason = "window_without_baseline"
+        return _account(self._name, closed.key, self._catalogue, reason=reason, records=_requests(closed))
+
+    def concluded(self, closed: Closed, report: WindowReport, memory: MonitorMemory) -> Iterator[Output]:
+        """memory: with this window in it, were it not a corrected one."""
+        assert self._monitor is not None, "without a monitor nothing is judged"
+        before, alerts = self.remembered.of(closed.key)
+        if closed.revision:
+            report, memory = correct(before, report, judged=alerts.has_judged(report))
+        alerts, told = alerted(alerts, report, self._monitor.alerts)
+        self.remembered.put(closed.key, memory, alerts)
+        yield from _published(self._with_versus(closed, report), self._monitor)
+        for alert in told:
+            yield Output(ALERT, self._monitor.kafka.topics.alerts.name, alert.id, orjson.dumps(alert.to_document()))
+
+    def late(self) -> Iterator[Output]:
+        for late in self._step.late:
+            ever = self._step.progress.late_records
+            counts = {"records": late.records, "late_records_ever": ever}
+            yield _account(self._name, late.key, self._catalogue, reason="late", **counts)
+
+    def _with_versus(self, closed: Closed, report: WindowReport) -> WindowReport:
+        """Where another version served as well: the monitor's, or else the one with the most requests."""
+        monitor, profile = self._monitor, report.profile
+        served = self._served[closed.key.window, closed.key.baseline]
+        if len(served) == 1 or monitor is None or profile is None:
+            return report
+        stable = max(served, key=lambda one: (one.key.version == monitor.model.version, _requests(one)))
+        if stable is closed or not _requests(stable):
+            return report
+        summaries = {"stable": stable.summary, "canary": closed.summary}
+        versus = compare_versions(monitor=monitor, profile=profile, version=stable.key.version, **summaries)
+        return replace(report, versus=versus)
 
 
 def _by_window(closed: Iterable[Closed]) -> dict[tuple[Window, str], list[Closed]]:
@@ -85,44 +168,6 @@ def _by_window(closed: Iterable[Closed]) -> dict[tuple[Window, str], list[Closed
     for one in closed:
         together.setdefault((one.key.window, one.key.baseline), []).append(one)
     return together
-
-
-def _stable(closed: Closed, served: Sequence[Closed], monitor: ModelMonitor) -> Closed | None:
-    """What a version is compared with: the monitor's, where that served, else the one with the most requests."""
-    stable = max(served, key=lambda one: (one.key.version == monitor.model.version, _requests(one)))
-    return stable if stable is not closed and _requests(stable) else None
-
-
-def _judged(
-    closed: Closed, stable: Closed | None, monitor: ModelMonitor, profile: BaselineProfile, remembered: _Remembered
-) -> Iterator[Output]:
-    key, summary = closed.key, closed.summary
-    memory, alerts = remembered.of(key)
-    report = judge(
-        monitor=monitor,
-        profile=profile,
-        version=key.version,
-        window=key.window,
-        summary=summary,
-        revision=closed.revision,
-        memory=memory,
-    )
-    if closed.revision:
-        report, memory = correct(memory, report, judged=alerts.has_judged(report))
-    else:
-        memory = remember(memory, report)
-    alerts, told = alerted(alerts, report, monitor.alerts)
-    if stable is not None:
-        report = replace(
-            report,
-            versus=compare_versions(
-                monitor=monitor, profile=profile, version=stable.key.version, stable=stable.summary, canary=summary
-            ),
-        )
-    remembered.put(key, memory, alerts)
-    yield from _published(report, monitor)
-    for alert in told:
-        yield Output(ALERT, monitor.kafka.topics.alerts.name, alert.id, orjson.dumps(alert.to_document()))
 
 
 class _Remembered:
@@ -152,21 +197,6 @@ class _Remembered:
             self._memories.put(*name, replace(memory, alerts=alerts.to_document()).encode())
 
 
-def _provisional(under_way: Closed, monitor: ModelMonitor, profile: BaselineProfile, remembered: _Remembered) -> Output:
-    """Nothing is remembered of it, so it costs nothing and alarms nobody."""
-    key = under_way.key
-    memory, _ = remembered.of(key)
-    report = judge(
-        monitor=monitor,
-        profile=profile,
-        version=key.version,
-        window=key.window,
-        summary=under_way.summary,
-        memory=memory,
-    )
-    return Output(PROVISIONAL, None, report.key, orjson.dumps(report.to_document() | {"kind": PROVISIONAL}))
-
-
 def state_told(monitor: str, progress: Progress, now_ms: int) -> Output:
     """How much the state of one monitor holds, and how far its event time is behind the clock; for the log."""
     latest_ms = progress.latest_ms or 0
@@ -190,26 +220,10 @@ def tally(reasons: Mapping[str, int]) -> Iterator[Output]:
 
 
 def _published(report: WindowReport, monitor: ModelMonitor) -> Iterator[Output]:
-    document = report.to_document()
     topics = monitor.kafka.topics
-    yield Output(REPORT, topics.statistics.name, report.key, orjson.dumps(document))
-    yield Output(DRIFT, topics.drift.name, report.key, orjson.dumps(_without_statistics(document)))
-    yield Output(CLOSED, None, report.key, orjson.dumps(told_of_report(document)))
-
-
-def _without_statistics(document: Mapping[str, Any]) -> dict[str, Any]:
-    features = [{name: value for name, value in f.items() if name != "statistics"} for f in document["features"]]
-    whole = {name: value for name, value in document.items() if name != "statistics"}
-    return {**whole, "kind": DRIFT, "features": features}
-
-
-def _unjudged(monitor: str, closed: Closed, catalogue: Catalogue) -> Output:
-    """The monitor or its baseline was replaced while the window was open."""
-    return _account(monitor, closed.key, catalogue, reason="window_without_baseline", records=_requests(closed))
-
-
-def _late(monitor: str, late: Late, total: int, catalogue: Catalogue) -> Output:
-    return _account(monitor, late.key, catalogue, reason="late", records=late.records, late_records_ever=total)
+    yield Output(REPORT, topics.statistics.name, report.key, report.encode())
+    yield Output(DRIFT, topics.drift.name, report.key, report.encode("drift"))
+    yield Output(CLOSED, None, report.key, orjson.dumps(told_of_report(report)))
 
 
 def _requests(closed: Closed) -> int:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from aggregator.catalogue import Catalogue
 from aggregator.cycles import no_search
 from aggregator.progress import WindowKey
+from aggregator.shards import shard_of
 from aggregator.sorting import UNUSABLE, Group, Refusal, Sorter, profile_of
 from aggregator.windows import Part
 from tidegauge.baseline import BaselineProfile
@@ -29,10 +30,11 @@ KEPT_BYTES: Final = 1024
 """So much of a dead message travels with its dead letter; the whole stays in the inference topic at its offset."""
 
 DEAD: Final = ""
-"""Stands for the monitor in dead letters' rows, which may name no monitor or a wrong one."""
+"""Stands for monitor and shard in dead letters' rows, which may name no monitor or a wrong one."""
 
 FOLDED: Final = pa.schema(
     [
+        ("shard", pa.string()),
         ("monitor", pa.string()),
         ("version", pa.string()),
         ("baseline", pa.string()),
@@ -49,11 +51,12 @@ FOLDED: Final = pa.schema(
         ("letter", pa.binary()),
     ]
 )
-"""Summaries fill monitor to summary; dead letters fill reason to letter and leave the rest empty."""
+"""Summaries fill all up to summary; dead letters fill reason to letter, DEAD for shard and monitor, and no more."""
 
 FOLDED_COLUMNS: Final = (
-    "monitor string, version string, baseline string, start_ms bigint, end_ms bigint, records bigint, inside bigint,"
-    " latest_ms bigint, source string, summary binary, reason string, topic string, key string, letter binary"
+    "shard string, monitor string, version string, baseline string, start_ms bigint, end_ms bigint, records bigint,"
+    " inside bigint, latest_ms bigint, source string, summary binary, reason string, topic string, key string,"
+    " letter binary"
 )
 """FOLDED in Spark's words."""
 
@@ -160,6 +163,7 @@ class Fold:
             summary = replace(summary, account=summary.account.with_duplicates(group.duplicates))
         times_ms = [*records.times_ms(), *(beat.time_ms for beat in group.heartbeats)]
         return {
+            "shard": shard_of(monitor),
             "monitor": monitor,
             "version": key.version,
             "baseline": key.baseline,
@@ -201,6 +205,7 @@ class Fold:
             "value": (value or b"")[:KEPT_BYTES].decode("utf-8", "replace"),
         }
         return {
+            "shard": DEAD,
             "monitor": DEAD,
             "reason": refusal.reason,
             "topic": self._catalogue.dead_letter_topic(topic),
@@ -225,7 +230,10 @@ def _summarised(group: Group, profile: BaselineProfile, statistics: Statistics) 
         return None
 
 
-def part_of(row: Any) -> Part:
-    """A summary row of FOLDED, with its columns as attributes."""
-    key = WindowKey(row.version, row.baseline, int(row.start_ms), int(row.end_ms))
-    return Part(key, bytes(row.summary), int(row.records), int(row.inside), int(row.latest_ms), row.source)
+def parts_of(frame: Any) -> Iterator[tuple[str, Part]]:
+    """frame: summary rows of FOLDED, a pandas frame. Each with its monitor."""
+    key = ("version", "baseline", "start_ms", "end_ms")
+    told = ("summary", "records", "inside", "latest_ms", "source")
+    columns = (frame[name].tolist() for name in ("monitor", *key, *told))
+    for monitor, version, baseline, start_ms, end_ms, *part in zip(*columns, strict=True):
+        yield monitor, Part(WindowKey(version, baseline, start_ms, end_ms), *part)

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from aggregator.catalogue import Catalogue
 from aggregator.evaluate import REPORT
-from aggregator.fold import DEAD, part_of
+from aggregator.fold import DEAD, parts_of
 from aggregator.job import folded_of, stepped
 from aggregator.packed import unpacked
 from aggregator.replay import outputs_of_history
@@ -69,7 +69,7 @@ def _with_names(records: DataFrame) -> DataFrame:
 
 
 def _reports(catalogue: Catalogue, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    parts = ((row.monitor, part_of(row)) for batch in batches for row in batch.to_pandas().itertuples(index=False))
+    parts = (part for batch in batches for part in parts_of(batch.to_pandas()))
     for output in outputs_of_history(parts, catalogue):
         if output.kind == REPORT:
             yield pa.RecordBatch.from_pylist([{"key": output.key, "report": output.value.decode()}], schema=_REPORTS)

@@ -54,7 +54,7 @@ def folded_of(source: DataFrame, catalogue: Catalogue) -> DataFrame:
 
 def stepped(folded: DataFrame, catalogue: Catalogue) -> DataFrame:
     """folded: streaming, with fold.FOLDED_COLUMNS. Gives PACKED_COLUMNS."""
-    return folded.groupBy("monitor").transformWithStateInPandas(
+    return folded.groupBy("shard").transformWithStateInPandas(
         WindowProcessor(catalogue),
         outputStructType=PACKED_COLUMNS,
         outputMode="Append",

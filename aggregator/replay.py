@@ -16,7 +16,7 @@ from typing import Final
 import pyarrow as pa
 
 from aggregator.catalogue import Catalogue
-from aggregator.evaluate import Output, outputs_of
+from aggregator.evaluate import Output, Stepped, outputs_of
 from aggregator.fold import DEAD, fold_batch
 from aggregator.progress import Progress, WindowKey
 from aggregator.windows import SILENCE_MS, Part, Step, take, wake
@@ -72,9 +72,9 @@ def _outputs_of_monitor(monitor: str, parts: Iterable[Part], catalogue: Catalogu
         # One source: all of a window comes at once, whichever partitions it was read from.
         whole = [replace(part, source="") for part in of_window]
         step = take(progress, whole, rules=rules, now_ms=end_ms, store=store)
-        yield from outputs_of(step, monitor, catalogue, memories)
+        yield from outputs_of([Stepped(monitor, step, memories)], catalogue)
         progress = step.progress
-    yield from outputs_of(_ended(progress, rules, store), monitor, catalogue, memories)
+    yield from outputs_of([Stepped(monitor, _ended(progress, rules, store), memories)], catalogue)
 
 
 def _ended(progress: Progress, rules: Windows, store: _Summaries) -> Step:

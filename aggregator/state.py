@@ -1,60 +1,72 @@
-"""The keyed state of one monitor in Spark: loads it, lets `windows` decide, judges what closed, saves it."""
+"""The keyed state of one shard of monitors in Spark: loads it, lets `windows` decide, judges what closed, saves it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from itertools import chain, islice
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
 
 from aggregator.catalogue import Catalogue
 from aggregator.cycles import spare_what_stays
-from aggregator.evaluate import DEAD_LETTER, TOLD_MS, Output, outputs_of, state_told, tally
-from aggregator.fold import DEAD, part_of
+from aggregator.evaluate import DEAD_LETTER, TOLD_MS, Output, Stepped, outputs_of, state_told, tally
+from aggregator.fold import DEAD, parts_of
 from aggregator.packed import PackedOutput
-from aggregator.progress import Progress, WindowKey
-from aggregator.windows import Step, take, wake
+from aggregator.progress import WindowKey
+from aggregator.shards import Shard
+from aggregator.windows import Part, Step, take, wake
 from tidegauge.monitor import Windows
 
 UNKNOWN: Final = Windows(watermark_ms=0, lateness_ms=0)
 """Of a monitor that is no longer configured: nothing of it is waited for."""
 
+FRAME_OUTPUTS: Final = 256
+"""So many are handed to Spark at once: some 5 MB of reports on 30 features, packed."""
 
-class StoredWindows:
-    """windows.Store in a MapState of the current key."""
 
-    def __init__(self, state: Any) -> None:
-        self._state = state
+class StoredWindows(NamedTuple):
+    """windows.Store of one monitor, in a MapState of its shard."""
+
+    state: Any
+    monitor: str
 
     def get(self, key: WindowKey) -> bytes:
-        return bytes(self._state.getValue(_tuple(key))[0])
+        return bytes(self.state.getValue(self._name(key))[0])
 
     def put(self, key: WindowKey, summary: bytes) -> None:
-        self._state.updateValue(_tuple(key), (summary,))
+        self.state.updateValue(self._name(key), (summary,))
 
     def remove(self, key: WindowKey) -> None:
-        self._state.removeKey(_tuple(key))
+        self.state.removeKey(self._name(key))
+
+    def _name(self, key: WindowKey) -> tuple[str, str, str, int, int]:
+        return (self.monitor, key.version, key.baseline, key.start_ms, key.end_ms)
 
 
-class StoredMemories:
-    """evaluate.Memories in a MapState of the current key."""
+class StoredMemories(NamedTuple):
+    """evaluate.Memories of one monitor, in a MapState of its shard."""
 
-    def __init__(self, state: Any) -> None:
-        self._state = state
+    state: Any
+    monitor: str
 
     def get(self, version: str, baseline: str) -> bytes | None:
-        stored = self._state.getValue((version, baseline))
+        stored = self.state.getValue((self.monitor, version, baseline))
         return None if stored is None else bytes(stored[0])
 
     def put(self, version: str, baseline: str, memory: bytes) -> None:
-        self._state.updateValue((version, baseline), (memory,))
+        self.state.updateValue((self.monitor, version, baseline), (memory,))
+
+    def clear(self) -> None:
+        for name in [name for name in self.state.keys() if name[0] == self.monitor]:  # noqa: SIM118 - Spark's map
+            self.state.removeKey(tuple(name))
 
 
 class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
-    """Grouping key: monitor name, DEAD for dead letters. Takes fold.FOLDED rows, gives PackedOutput rows."""
+    """Grouping key: a shard, DEAD for dead letters. Takes fold.FOLDED rows, gives PackedOutput rows."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -63,67 +75,75 @@ class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
         spare_what_stays("step")
         self._handle = handle
         self._progress = handle.getValueState("progress", "progress binary")
-        self._windows = handle.getMapState(
-            "windows", "version string, baseline string, start_ms bigint, end_ms bigint", "summary binary"
-        )
-        self._memories = handle.getMapState("memories", "version string, baseline string", "memory binary")
+        judged_by = "monitor string, version string, baseline string"
+        self._windows = handle.getMapState("windows", f"{judged_by}, start_ms bigint, end_ms bigint", "summary binary")
+        self._memories = handle.getMapState("memories", judged_by, "memory binary")
 
     def handleInputRows(self, key: Any, rows: Iterator[pd.DataFrame], timerValues: Any) -> Iterator[pd.DataFrame]:
         if key[0] == DEAD:
             yield from _dead_letters(rows)
             return
-        parts = [part_of(row) for frame in rows for row in frame.itertuples(index=False)]
-        now_ms = timerValues.getCurrentProcessingTimeInMs()
-        before = self._load()
-        step = take(before, parts, rules=self._rules(key[0]), now_ms=now_ms, store=self._store())
-        yield from self._finish(key[0], before, step, now_ms)
+        shard, now_ms, steps = self._load(), timerValues.getCurrentProcessingTimeInMs(), {}
+        before_ms = shard.wake_ms
+        for monitor, parts in _by_monitor(rows).items():
+            known, rules, store = shard.get(monitor), self._rules(monitor), StoredWindows(self._windows, monitor)
+            steps[monitor] = take(known, parts, rules=rules, now_ms=now_ms, store=store)
+        yield from self._finish(shard, before_ms, steps, now_ms)
 
     def handleExpiredTimer(self, key: Any, timerValues: Any, expiredTimerInfo: Any) -> Iterator[pd.DataFrame]:
-        now_ms = timerValues.getCurrentProcessingTimeInMs()
-        before = self._load()
-        step = wake(before, rules=self._rules(key[0]), now_ms=now_ms, store=self._store())
-        yield from self._finish(key[0], before, step, now_ms)
-        if key[0] not in self._catalogue.monitors and not step.progress.windows:
-            self._forget(step.progress)
+        shard, now_ms, steps = self._load(), timerValues.getCurrentProcessingTimeInMs(), {}
+        before_ms = shard.wake_ms
+        for monitor in shard.due(now_ms):
+            rules, store = self._rules(monitor), StoredWindows(self._windows, monitor)
+            steps[monitor] = wake(shard.get(monitor), rules=rules, now_ms=now_ms, store=store)
+        yield from self._finish(shard, before_ms, steps, now_ms)
 
-    def _store(self) -> StoredWindows:
-        return StoredWindows(self._windows)
-
-    def _load(self) -> Progress:
+    def _load(self) -> Shard:
         stored = self._progress.get()
-        return Progress() if stored is None else Progress.decode(bytes(stored[0]))
+        return Shard(None if stored is None else bytes(stored[0]))
 
-    def _finish(self, monitor: str, before: Progress, step: Step, now_ms: int) -> Iterator[pd.DataFrame]:
-        told = self._told(monitor, step.progress, now_ms)
-        progress = replace(step.progress, told_ms=now_ms) if told else step.progress
-        self._progress.update((progress.encode(),))
-        self._set_timer(before.wake_ms, step.progress.wake_ms)
-        outputs = [*outputs_of(step, monitor, self._catalogue, StoredMemories(self._memories)), *told]
-        if outputs:
-            yield _frame(outputs)
+    def _rules(self, monitor: str) -> Windows:
+        known = self._catalogue.monitors.get(monitor)
+        return known.windows if known else UNKNOWN
 
-    @staticmethod
-    def _told(monitor: str, progress: Progress, now_ms: int) -> list[Output]:
-        return [state_told(monitor, progress, now_ms)] if now_ms - progress.told_ms >= TOLD_MS else []
+    def _finish(
+        self, shard: Shard, before_ms: int | None, steps: Mapping[str, Step], now_ms: int
+    ) -> Iterator[pd.DataFrame]:
+        """before_ms: when the shard wanted to be looked at before these steps."""
+        told = [
+            state_told(monitor, step.progress, now_ms)
+            for monitor, step in steps.items()
+            if now_ms - step.progress.told_ms >= TOLD_MS
+        ]
+        told_of = {output.key for output in told}
+        for monitor, step in steps.items():
+            progress = step.progress
+            shard.put(monitor, replace(progress, told_ms=now_ms) if monitor in told_of else progress)
+            if monitor not in self._catalogue.monitors and not progress.windows:
+                # One that was removed leaves nothing behind. Its windows have been closed and accounted for.
+                shard.drop(monitor)
+                StoredMemories(self._memories, monitor).clear()
+        self._save(shard, before_ms)
+        stepped = [Stepped(monitor, step, StoredMemories(self._memories, monitor)) for monitor, step in steps.items()]
+        yield from _frames(chain(outputs_of(stepped, self._catalogue), told))
 
-    def _set_timer(self, before_ms: int | None, wake_ms: int | None) -> None:
+    def _save(self, shard: Shard, before_ms: int | None) -> None:
         """One look is due at a time: an earlier one takes the place of a later one."""
+        self._progress.update((shard.encode(),))
+        wake_ms = shard.wake_ms
         if wake_ms is None or wake_ms == before_ms:
             return
         if before_ms is not None and wake_ms < before_ms:
             self._handle.deleteTimer(before_ms)
         self._handle.registerTimer(wake_ms)
 
-    def _forget(self, progress: Progress) -> None:
-        """A monitor that was removed leaves nothing behind. Its windows have been closed and accounted for."""
-        if progress.wake_ms is not None:
-            self._handle.deleteTimer(progress.wake_ms)
-        for state in (self._progress, self._windows, self._memories):
-            state.clear()
 
-    def _rules(self, monitor: str) -> Windows:
-        known = self._catalogue.monitors.get(monitor)
-        return known.windows if known else UNKNOWN
+def _by_monitor(frames: Iterable[pd.DataFrame]) -> dict[str, list[Part]]:
+    parts: dict[str, list[Part]] = {}
+    for frame in frames:
+        for monitor, part in parts_of(frame):
+            parts.setdefault(monitor, []).append(part)
+    return parts
 
 
 def _dead_letters(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -134,12 +154,10 @@ def _dead_letters(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         letters.insert(0, "kind", DEAD_LETTER)
         letters["length"] = 0
         yield letters
-    yield _frame(tally(reasons))
+    yield from _frames(tally(reasons))
 
 
-def _frame(outputs: Iterable[Output]) -> pd.DataFrame:
-    return pd.DataFrame(list(map(PackedOutput.of, outputs)), columns=list(PackedOutput._fields))
-
-
-def _tuple(key: WindowKey) -> tuple[str, str, int, int]:
-    return (key.version, key.baseline, key.start_ms, key.end_ms)
+def _frames(outputs: Iterable[Output]) -> Iterator[pd.DataFrame]:
+    packed = map(PackedOutput.of, outputs)
+    while some := list(islice(packed, FRAME_OUTPUTS)):
+        yield pd.DataFrame(some, columns=list(PackedOutput._fields))

@@ -191,13 +191,16 @@ class _Desk:
         self._closed_until_ms = progress.closed_until_ms
         self._held = dict(progress.windows)
         self._fresh: dict[WindowKey, WindowSummary] = {}
+        self._encoded: dict[WindowKey, bytes] = {}
+        """Of fresh summaries, those that are of one part alone, as they came."""
 
     def merge(self, part: Part, summary: WindowSummary) -> None:
         held = self._held.get(part.key) or Held(closed=part.key.end_ms <= self._closed_until_ms)
         known = self._summary(part.key) if part.key in self._held else None
         records = part.records
+        self._encoded.pop(part.key, None)
         if known is None:
-            self._fresh[part.key] = summary
+            self._fresh[part.key], self._encoded[part.key] = summary, part.summary
         elif known.account.repeats(summary.account):
             # What came again as a whole is left out; it is counted, and heartbeats that came with it are taken.
             self._fresh[part.key] = replace(known, account=known.account.merge(summary.account))
@@ -293,7 +296,7 @@ class _Desk:
             if key in self._stored:
                 self._store.remove(key)
         for key, summary in self._fresh.items():
-            data = summary.encode()
+            data = self._encoded.get(key) or summary.encode()
             self._store.put(key, data)
             self._held[key] = replace(self._held[key], size_bytes=len(data))
 

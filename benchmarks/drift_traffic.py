@@ -114,7 +114,7 @@ def scores_of(baseline: Matrix, spec: FeatureSpec, rows: Matrix) -> FeatureBins:
     profile = BaselineProfile.fit(baseline, schema, detectors=DETECTORS)
     scored = Scorer(profile, detectors=DETECTORS).score(rows)
     summary = summarise_matrix(rows, profile, outlier=scored.outlier, p_values=scored.p_values["combined"])
-    return subjects_of(profile, summary, DETECTORS)[-1].bins
+    return subjects_of(profile, summary, DETECTORS).bins.features[-1]
 
 
 def autocorrelated(rng: np.random.Generator, reference_rows: int, rows: int) -> Stream:

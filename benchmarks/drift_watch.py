@@ -20,8 +20,7 @@ from tidegauge.dispersion import Dispersion, ratios
 from tidegauge.drift import normal_tail
 from tidegauge.drift.chi_squared import inverse_survivals, log_survivals
 from tidegauge.drift.jensen_shannon import divergence_parts
-from tidegauge.drift.normal_scores import location_scores, side_by_side
-from tidegauge.drift.window_bins import PSEUDO_COUNT, FeatureBins, WindowBins
+from tidegauge.drift.references import References, smoothed
 
 Array = NDArray[np.float64]
 
@@ -44,12 +43,10 @@ class Watcher:
     def __init__(self, stream: Stream, *, decisions: int | None = None) -> None:
         """decisions: that share the budget; by default two for each feature of the stream."""
         self._stream = stream
-        described = zip(stream.kinds, stream.references, strict=True)
-        bins = WindowBins([FeatureBins("", kind, counts, counts) for kind, counts in described], min_count=1)
-        self._sizes, self._starts, self._shares = bins.sizes, bins.starts, bins.reference_shares
-        self._rows, self._values = bins.reference_rows, bins.reference_values
-        self._scores, known = side_by_side(location_scores, bins.reference, bins.sizes)
-        self._ordered = bins.ordered & known
+        self._references = of = References(stream.references, kinds=stream.kinds)
+        self._sizes, self._starts, self._shares = of.sizes, of.starts, of.shares
+        self._rows, self._values, self._scores = of.rows, of.values, of.location
+        self._ordered = of.ordered & of.located
         self._decisions = decisions or 2 * len(stream.references)
 
     def flat(self, counts: Counts) -> Array:
@@ -60,15 +57,14 @@ class Watcher:
     def effects(self, flat: Array) -> tuple[Array, Array, Array]:
         """(windows, features): divergence, location, values present."""
         rows = np.add.reduceat(flat, self._starts, axis=1)
-        smoothed = np.repeat(rows + PSEUDO_COUNT * self._sizes, self._sizes, axis=1)
-        parts = divergence_parts(self._shares, (flat + PSEUDO_COUNT) / smoothed)
+        parts = divergence_parts(self._shares, smoothed(flat, rows, self._sizes))
         values = rows - flat[:, self._starts + self._sizes - 1]
         location = np.add.reduceat(flat * self._scores, self._starts, axis=1) / np.maximum(values, 1)
         return np.add.reduceat(parts, self._starts, axis=1), location, values
 
     def ratios(self, flat: Array) -> Array:
         """Of each window and the one before, (windows - 1, 3, features)."""
-        return np.moveaxis(ratios(self._stream.references, flat[:-1], flat[1:]), 0, 1)
+        return np.moveaxis(ratios([self._references], flat[:-1], flat[1:]), 0, 1)
 
     def alarms(
         self, policy: Policy, effects: tuple[Array, Array, Array], all_bins: Array, of_location: Array

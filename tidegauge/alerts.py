@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 from tidegauge.alerts_spec import AlertPolicy
 from tidegauge.drift.results import Measured
@@ -80,20 +80,23 @@ def _worst_first(item: tuple[str, Track]) -> tuple[float, str]:
     return -(item[1].evidence.get("divergence") or 0.0), item[0]
 
 
+Rules: TypeAlias = list[int]
+
+
 @dataclass(frozen=True)
 class AlertState:
     """
     settled: all that follows from the windows before `recent`. recent: in the order of their time. known: what follows
-    from all, where it was worked out under this policy; it is no part of the document.
+    from all of them by these rules, where that has been worked out.
     """
 
     settled: Incidents = field(default_factory=Incidents)
     recent: tuple[Contribution, ...] = ()
     settled_until_ms: int = 0
-    known: tuple[AlertPolicy, Incidents] | None = field(default=None, repr=False, compare=False)
+    known: tuple[Rules, Incidents] | None = field(default=None, repr=False, compare=False)
 
     def incidents(self, policy: AlertPolicy) -> Incidents:
-        if self.known is not None and self.known[0] == policy:
+        if self.known is not None and self.known[0] == _rules(policy):
             return self.known[1]
         return reduce(lambda before, window: advance(before, window, policy), self.recent, self.settled)
 
@@ -106,18 +109,12 @@ class AlertState:
         return window.end_ms <= self.settled_until_ms
 
     def to_document(self) -> dict[str, Any]:
-        settled = self.settled
         return {
             "v": VERSION,
-            "settled": {
-                "tracks": {kind: _tracks_to_document(tracks) for kind, tracks in settled.tracks.items()},
-                "latest": {
-                    kind: {**vars(incident), "features": _tracks_to_document(incident.features)}
-                    for kind, incident in settled.latest.items()
-                },
-            },
+            "settled": _incidents_to_document(self.settled),
             "recent": [{**vars(window), "blind": list(window.blind)} for window in self.recent],
             "settled_until_ms": self.settled_until_ms,
+            "known": self.known and [self.known[0], _incidents_to_document(self.known[1])],
         }
 
     @classmethod
@@ -127,18 +124,33 @@ class AlertState:
             return cls()
         if document.get("v") != VERSION:
             raise ValueError(f"alerts of version {document.get('v')!r}, this program reads {VERSION}")
-        settled = document["settled"]
+        known = document.get("known")  # not told by the first programs
         return cls(
-            settled=Incidents(
-                tracks={kind: _tracks(tracks) for kind, tracks in settled["tracks"].items()},
-                latest={
-                    kind: Incident(**{**incident, "features": _tracks(incident["features"])})
-                    for kind, incident in settled["latest"].items()
-                },
-            ),
+            settled=_incidents(document["settled"]),
             recent=tuple(Contribution(**{**item, "blind": tuple(item["blind"])}) for item in document["recent"]),
             settled_until_ms=document["settled_until_ms"],
+            known=known and (known[0], _incidents(known[1])),
         )
+
+
+def _incidents_to_document(incidents: Incidents) -> dict[str, Any]:
+    return {
+        "tracks": {kind: _tracks_to_document(tracks) for kind, tracks in incidents.tracks.items()},
+        "latest": {
+            kind: {**vars(incident), "features": _tracks_to_document(incident.features)}
+            for kind, incident in incidents.latest.items()
+        },
+    }
+
+
+def _incidents(document: Mapping[str, Any]) -> Incidents:
+    return Incidents(
+        tracks={kind: _tracks(tracks) for kind, tracks in document["tracks"].items()},
+        latest={
+            kind: Incident(**{**incident, "features": _tracks(incident["features"])})
+            for kind, incident in document["latest"].items()
+        },
+    )
 
 
 def _tracks_to_document(tracks: Mapping[str, Track]) -> dict[str, Any]:
@@ -162,7 +174,12 @@ def step(previous: AlertState, report: WindowReport, policy: AlertPolicy) -> tup
     # As nearly always the window is the latest: what follows from those before it is known.
     after = advance(before, window, policy) if state.recent[-1] is window else state.incidents(policy)
     alerts = [alert for kind in KINDS for alert in _told(kind, before.latest.get(kind), after.latest.get(kind), report)]
-    return replace(state, known=(policy, after)), tuple(alerts)
+    return replace(state, known=(_rules(policy), after)), tuple(alerts)
+
+
+def _rules(policy: AlertPolicy) -> Rules:
+    """What windows become incidents by. Where alerts go may be a secret, and is nothing to keep."""
+    return [policy.consecutive_windows, policy.resolve_after, policy.blind_after, policy.reopen_within_ms]
 
 
 def _with(state: AlertState, window: Contribution, policy: AlertPolicy) -> AlertState:
@@ -215,16 +232,8 @@ def _contribution(report: WindowReport, policy: AlertPolicy) -> Contribution:
         end_ms=report.window.end_ms,
         revision=report.revision,
         drifted={one.name: _evidence(one, report) for one in report.judged if one.drifted},
-        blind=tuple(one.name for one in report.judged if one.withheld is None and not _judged(one)),
+        blind=tuple(one.name for one in report.judged if one.withheld is None and not one.tests.decisive),
         complete=share is not None and share >= policy.minimum_completeness,
-    )
-
-
-def _judged(feature: FeatureReport) -> bool:
-    """Whether a test could have said drift: it was measured, and may spend something or has a fixed threshold."""
-    return any(
-        isinstance(result, Measured) and (result.threshold or result.fixed is not None)
-        for result in feature.tests.values()
     )
 
 

@@ -9,6 +9,7 @@ BASELINE_RISK over features and tests.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -72,20 +73,26 @@ class Budget:
 
     def level(self, test: str, *, learning: bool = False) -> AlarmLevel:
         """learning: nothing may be spent."""
-        spendable = 0.0 if learning else self.per_decision
-        decides = test in DRIFT_TESTS or test in self.drift.own.decide
-        return AlarmLevel(
-            window=spendable if decides else None,
-            baseline=BASELINE_RISK / self.decisions,
-            minimum_effect=minimum_effect(test, self.drift),
-            fixed=self.drift.thresholds.get(test),
-        )
+        return self.levels([test], learning=learning)[test]
+
+    def levels(self, tests: Iterable[str], *, learning: bool = False) -> dict[str, AlarmLevel]:
+        """By test."""
+        spendable, minimum = 0.0 if learning else self.per_decision, minimum_effects(self.drift)
+        return {
+            test: AlarmLevel(
+                window=spendable if test in DRIFT_TESTS or test in self.drift.own.decide else None,
+                baseline=BASELINE_RISK / self.decisions,
+                minimum_effect=minimum.get(test, 0.0),
+                fixed=self.drift.thresholds.get(test),
+            )
+            for test in tests
+        }
 
 
-def minimum_effect(test: str, drift: Drift) -> float:
+def minimum_effects(drift: Drift) -> dict[str, float]:
     """
-    In the test's unit. The user sets those of the deciding tests, and of their own ones; the others' are the same
-    changes to them.
+    By test, in its unit; 0 where there is none. The user sets those of the deciding tests, and of their own ones; the
+    others' are the same changes to them.
     """
     divergence, location = drift.minimum_effect["jensen_shannon"], drift.minimum_effect["location"]
     of_the_same_change = {
@@ -96,4 +103,4 @@ def minimum_effect(test: str, drift: Drift) -> float:
         "wasserstein": location,
         "kolmogorov_smirnov": _SMIRNOV_PER_SD * location,
     }
-    return {**of_the_same_change, **drift.minimum_effect}.get(test, 0.0)
+    return {**of_the_same_change, **drift.minimum_effect}

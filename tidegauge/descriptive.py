@@ -9,17 +9,26 @@ outside.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
+import orjson
+from numpy.typing import NDArray
 
 from tidegauge.baseline import BaselineProfile
-from tidegauge.drift.results import NotMeasured
-from tidegauge.reference import FeatureReference
+from tidegauge.drift.results import NotMeasured, Reasons, first_reason, reasons
+from tidegauge.json_texts import GAP, Form, Texts, numbers
+from tidegauge.side_by_side import SideBySide, Summarised
 from tidegauge.summaries.window_summary import WindowSummary
 
+Array = NDArray[np.float64]
+
 SIGMAS: Final = 3.0
+
+RANGES: Final = ("max", "min", "mean", "standard_deviation")
 
 
 class Outside(NamedTuple):
@@ -39,6 +48,38 @@ class Outside(NamedTuple):
 RangeResult: TypeAlias = Outside | NotMeasured
 
 
+@dataclass(frozen=True)
+class Ranges:
+    """One statistic's results, in arrays with an entry per feature; Outside has the names. low, high: NaN for None."""
+
+    value: Array
+    low: Array
+    high: Array
+    outside: NDArray[np.bool_]
+    expected: Array
+    p_value: Array
+    why: Reasons
+
+    def __getitem__(self, at: int) -> RangeResult:
+        if at in self.why:
+            return self.why[at]
+        low, high = (None if math.isnan(end[at]) else float(end[at]) for end in (self.low, self.high))
+        return Outside(
+            float(self.value[at]), low, high, bool(self.outside[at]), float(self.expected[at]), float(self.p_value[at])
+        )
+
+    @cached_property
+    def texts(self) -> Texts:
+        """As they stand in a report, where the statistic itself is beside them."""
+        found = _FORM.fill(*map(numbers, (self.low, self.high, self.outside, self.expected, self.p_value)))
+        for at, why in self.why.items():
+            found[at] = orjson.dumps({"measured": False, "why": why.why})
+        return found
+
+
+_FORM: Final = Form({"measured": True, "low": GAP, "high": GAP, "outside": GAP, "expected": GAP, "p_value": GAP})
+
+
 @dataclass(frozen=True, slots=True)
 class OutlierRate:
     """
@@ -53,29 +94,28 @@ class OutlierRate:
 
 def outside_range(profile: BaselineProfile, summary: WindowSummary) -> list[dict[str, RangeResult]]:
     """{"max", "min", "mean", "standard_deviation": result} per feature, in schema order."""
-    moments = summary.moments
-    columns = (moments.count, moments.low, moments.high, moments.mean, moments.population_standard_deviation())
-    bounds = np.array(summary.bins.bounds)
-    below, above = summary.bins.counts[bounds[:-1]].tolist(), summary.bins.counts[bounds[1:] - 2].tolist()
-    described = zip(profile.schema.features, profile.references, summary.bins.weighted, below, above, strict=True)
-    results: list[dict[str, RangeResult]] = []
-    for (feature, reference, weighted, lower, higher), (rows, low, high, mean, spread) in zip(
-        described, zip(*(column.tolist() for column in columns), strict=True), strict=True
-    ):
-        if feature.kind == "categorical" or not rows:
-            categorical = feature.kind == "categorical"
-            why = NotMeasured("categories have no range" if categorical else "the window has no value")
-            results.append({"max": why, "min": why, "mean": why, "standard_deviation": why})
-            continue
-        results.append(
-            {
-                "max": _beyond(high, None, reference.high, higher, rows, reference.values),
-                "min": _beyond(low, reference.low, None, lower, rows, reference.values),
-                "mean": _mean(mean, reference, weighted.effective_values),
-                "standard_deviation": _spread(spread, reference, rows),
-            }
-        )
-    return results
+    ranges = ranges_of(SideBySide([Summarised(profile, summary)]))
+    return [{name: ranges[name][at] for name in RANGES} for at in range(len(profile.schema))]
+
+
+def ranges_of(windows: SideBySide) -> dict[str, Ranges]:
+    """By the names of RANGES."""
+    moments, references = windows.moments, windows.references
+    below, above = windows.outermost
+    low, high = (_numbers([getattr(reference, end) for reference in references]) for end in ("low", "high"))
+    nothing = np.full(len(references), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # of features that cannot be measured
+        ranges = {
+            "max": _beyond(windows, moments.high, high=high, low=nothing, beyond=above),
+            "min": _beyond(windows, moments.low, high=nothing, low=low, beyond=below),
+            "mean": _mean(windows),
+            "standard_deviation": _spread(windows),
+        }
+    without = first_reason(
+        reasons(~windows.quantities, NotMeasured("categories have no range")),
+        reasons(moments.count == 0, NotMeasured("the window has no value")),
+    )
+    return {name: replace(found, why=first_reason(without, found.why)) for name, found in ranges.items()}
 
 
 def outlier_rate(profile: BaselineProfile, summary: WindowSummary, *, rate: float) -> OutlierRate | NotMeasured:
@@ -113,65 +153,71 @@ def beta_binomial_tail(at_least: int, trials: int, rate: float, evidence: float)
     return min(1.0, tail / whole)
 
 
-def _beyond(
-    value: float, low: float | None, high: float | None, beyond: int, rows: int, reference_rows: int
-) -> RangeResult:
+def _beyond(windows: SideBySide, value: Array, *, low: Array, high: Array, beyond: NDArray[np.int64]) -> Ranges:
     """
     Exact, whatever the distribution: were all rows from one source, any of them would be as likely as any other to be
     the most extreme. So one of the window's is with probability rows / (rows + reference_rows), and the k most extreme
     ones all are with the product of k such shares; ties make it less. A large window is outside as a rule.
     """
-    bound = high if low is None else low
-    assert bound is not None, "a baseline has a range for all quantities"
-    p_value = 1.0
-    if beyond:
-        shares = (rows - np.arange(beyond)) / (rows + reference_rows - np.arange(beyond))
-        p_value = float(np.exp(np.log(shares).sum()))
-    return Outside(
-        value=value,
-        low=low,
-        high=high,
-        outside=beyond > 0,
-        expected=rows / (rows + reference_rows),
-        p_value=p_value,
-    )
+    rows, reference_rows = windows.moments.count, np.array([reference.values for reference in windows.references])
+    p_value = np.ones(len(value))
+    for at in np.flatnonzero((beyond > 0) & windows.quantities).tolist():
+        taken = np.arange(beyond[at])
+        shares = (rows[at] - taken) / (rows[at] + reference_rows[at] - taken)
+        p_value[at] = np.exp(np.log(shares).sum())
+    return Ranges(value, low, high, beyond > 0, rows / np.maximum(rows + reference_rows, 1), p_value, {})
 
 
-def _mean(value: float, reference: FeatureReference, rows: float) -> RangeResult:
+def _mean(windows: SideBySide) -> Ranges:
     """
     Three standard errors around the baseline's mean, its own error among them. 0.27 % of windows are outside, by the
     central limit theorem: more of few rows with heavy tails, and more where rows depend on each other.
     """
-    if reference.mean is None or not reference.sd:
-        return NotMeasured("the baseline's values are all the same")
-    if not math.isfinite(value):
-        return NotMeasured("the window's mean is too large for a number")
-    error = reference.sd * math.sqrt(1 / rows + 1 / reference.values)
-    distance = abs(value - reference.mean) / error
-    return Outside(
+    value, deviations = windows.moments.mean, _deviations(windows)
+    mean = _numbers([reference.mean for reference in windows.references])
+    reference_rows = np.array([reference.values for reference in windows.references])
+    error = deviations * np.sqrt(1 / windows.effective_values + 1 / reference_rows)
+    distance = np.abs(value - mean) / error
+    return Ranges(
         value=value,
-        low=reference.mean - SIGMAS * error,
-        high=reference.mean + SIGMAS * error,
+        low=mean - SIGMAS * error,
+        high=mean + SIGMAS * error,
         outside=distance > SIGMAS,
-        expected=math.erfc(SIGMAS / math.sqrt(2)),
-        p_value=math.erfc(distance / math.sqrt(2)),
+        expected=np.full(len(value), math.erfc(SIGMAS / math.sqrt(2))),
+        p_value=np.array([math.erfc(one) for one in (distance / math.sqrt(2)).tolist()]),
+        why=first_reason(
+            reasons(~(deviations > 0), NotMeasured("the baseline's values are all the same")),
+            reasons(~np.isfinite(value), NotMeasured("the window's mean is too large for a number")),
+        ),
     )
 
 
-def _spread(value: float, reference: FeatureReference, rows: int) -> RangeResult:
+def _spread(windows: SideBySide) -> Ranges:
     """
     Three times the baseline's standard deviation. By Markov's inequality on the variance at most one window in nine is
     outside, whatever the distribution; of all but the heaviest tails practically none is.
     """
-    if not reference.sd:
-        return NotMeasured("the baseline's values are all the same")
-    if not math.isfinite(value) or rows < 2:
-        return NotMeasured("needs 2 values, the window has 1" if rows < 2 else "the spread is too large for a number")
-    return Outside(
+    value, deviations = windows.moments.population_standard_deviation(), _deviations(windows)
+    return Ranges(
         value=value,
-        low=None,
-        high=SIGMAS * reference.sd,
-        outside=value > SIGMAS * reference.sd,
-        expected=1 / SIGMAS**2,
-        p_value=min(1.0, (reference.sd / value) ** 2 if value else 1.0),
+        low=np.full(len(value), np.nan),
+        high=SIGMAS * deviations,
+        outside=value > SIGMAS * deviations,
+        expected=np.full(len(value), 1 / SIGMAS**2),
+        p_value=np.where(value > 0, np.minimum(1.0, (deviations / value) ** 2), 1.0),
+        why=first_reason(
+            reasons(~(deviations > 0), NotMeasured("the baseline's values are all the same")),
+            reasons(windows.moments.count < 2, NotMeasured("needs 2 values, the window has 1")),
+            reasons(~np.isfinite(value), NotMeasured("the spread is too large for a number")),
+        ),
     )
+
+
+def _deviations(windows: SideBySide) -> Array:
+    """The baseline's standard deviations."""
+    return _numbers([reference.sd for reference in windows.references])
+
+
+def _numbers(values: Sequence[float | None]) -> Array:
+    """NaN for None."""
+    return np.array(values, dtype=np.float64)

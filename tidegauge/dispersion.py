@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from tidegauge.drift.chi_squared import inverse_survival
 from tidegauge.drift.jensen_shannon import divergence_parts
-from tidegauge.drift.normal_scores import location_scores, side_by_side, spread_scores
-from tidegauge.drift.window_bins import PSEUDO_COUNT, Counts
+from tidegauge.drift.references import References, gathered, smoothed
+from tidegauge.drift.results import Array
+from tidegauge.drift.window_bins import ComparedBins
 from tidegauge.windows import Window
 
 LEARNING_PAIRS: Final = 5
@@ -58,7 +59,7 @@ class Dispersion:
 
     pairs: int = 0
     cells: NDArray[np.int64] = field(default_factory=lambda: np.zeros((_STATISTICS, 0, _CELLS), np.int64))
-    last: Counts = field(default_factory=lambda: np.empty(0))
+    last: Array = field(default_factory=lambda: np.empty(0))
     last_end_ms: int | None = None
 
     @property
@@ -74,16 +75,16 @@ class Dispersion:
         """Whether the windows that it was learnt from had as many distributions."""
         return bool(self.cells.shape[1] == len(bins))
 
-    def for_location(self) -> NDArray[np.float64]:
+    def for_location(self) -> Array:
         """Per feature, >= 1; infinite while learning."""
         return np.asarray(self._limits[1])
 
-    def for_all_bins(self) -> NDArray[np.float64]:
+    def for_all_bins(self) -> Array:
         """Per feature, >= 1: the largest of the three; infinite while learning."""
         return np.asarray(self._limits.max(axis=0))
 
     @functools.cached_property
-    def _limits(self) -> NDArray[np.float64]:
+    def _limits(self) -> Array:
         if self.learning:
             return np.full(self.cells.shape[:2], np.inf)
         rank = 0.5 + CONFIDENCE_Z / (2 * math.sqrt(self.pairs))
@@ -93,21 +94,20 @@ class Dispersion:
         # Up to the next of few values: features that share one share the distribution of their tests, computed once.
         return np.asarray(2.0 ** (np.ceil(np.log2(limits) * _LIMITS_PER_DOUBLING) / _LIMITS_PER_DOUBLING))
 
-    def observe(self, references: Sequence[Counts], windows: Sequence[Counts], window: Window) -> Dispersion:
+    def observe(self, bins: ComparedBins, window: Window) -> Dispersion:
         """
-        references, windows: counts of each feature's bins, missing last; the window must have rows. A window that
-        overlaps the latest is left out: rows in both would make the two look alike.
+        bins: of a window that has rows. One that overlaps the latest is left out: rows in both would make the two look
+        alike.
         """
-        counts = np.concatenate(windows).astype(np.float64)
-        if self.last_end_ms is None or len(self.last) != len(counts):
-            empty = np.zeros((_STATISTICS, len(windows), _CELLS), np.int64)
-            return Dispersion(cells=empty, last=counts, last_end_ms=window.end_ms)
-        if window.start_ms < self.last_end_ms:
-            return self
-        known = self.add(ratios(references, self.last, counts))
-        return replace(known, last=counts, last_end_ms=window.end_ms)
+        return observe_all([self], [bins], [window])[0]
 
-    def add(self, ratios: NDArray[np.float64]) -> Dispersion:
+    def _takes(self, bins: ComparedBins, window: Window, ratios: Array | None) -> Dispersion:
+        """ratios: to the window before; None where there is none to compare it with."""
+        empty = np.zeros((_STATISTICS, len(bins), _CELLS), np.int64)
+        known = Dispersion(cells=empty) if ratios is None else self.add(ratios)
+        return replace(known, last=bins.window.astype(np.float64), last_end_ms=window.end_ms)
+
+    def add(self, ratios: Array) -> Dispersion:
         """One more pair: what `ratios` gives for it."""
         cells, pairs = self.cells.copy(), self.pairs + 1
         cells[_places(ratios)] += 1
@@ -134,38 +134,66 @@ class Dispersion:
         return cls(state["pairs"], cells, np.array(state["last"], dtype=np.float64), state["last_end_ms"])
 
 
-def ratios(references: Sequence[Counts], before: Counts, after: Counts) -> NDArray[np.float64]:
+def observe_all(
+    known: Sequence[Dispersion], bins: Sequence[ComparedBins], windows: Sequence[Window]
+) -> list[Dispersion]:
+    """What each makes of its next window, as `observe` has it: many at once take less time."""
+    after = list(known)
+    pairs = []
+    for at, (one, counts, window) in enumerate(zip(known, bins, windows, strict=True)):
+        if one.last_end_ms is None or len(one.last) != len(counts.window):
+            after[at] = one._takes(counts, window, None)
+        elif window.start_ms >= one.last_end_ms:
+            pairs.append(at)
+    for at, found in zip(pairs, _ratios_apart([known[at] for at in pairs], [bins[at] for at in pairs]), strict=True):
+        after[at] = known[at]._takes(bins[at], windows[at], found)
+    return after
+
+
+def _ratios_apart(known: Sequence[Dispersion], bins: Sequence[ComparedBins]) -> list[Array]:
+    """Of each latest window and the next one."""
+    if not known:
+        return []
+    before = np.concatenate([one.last for one in known])
+    after = np.concatenate([one.window for one in bins]).astype(np.float64)
+    found = ratios([one.references for one in bins], before, after)
+    return np.split(found, np.cumsum([len(one) for one in bins])[:-1], axis=1)
+
+
+def ratios(references: Sequence[References], before: Array, after: Array) -> Array:
     """
     Of two windows' counts, features one after the other: (3, features), NaN where a statistic has nothing to say. Of
-    many pairs at once, (pairs, counts): (3, pairs, features).
+    many pairs at once, (pairs, counts): (3, pairs, features). references: several have their features one after the
+    other.
     """
-    sizes = np.array([len(reference) for reference in references])
+    sizes = gathered(references, lambda one: one.sizes)
     starts = np.cumsum(sizes) - sizes
     found = [_ratio_of_all_bins(before, after, starts, sizes)]
     value = np.ones(before.shape[-1])
     value[starts + sizes - 1] = 0.0  # the bin of missing values is no place
-    for scores_of in (location_scores, spread_scores):
-        scores, known = side_by_side(scores_of, np.concatenate(references), sizes)
-        ratio = _ratio_of_means(scores, before * value, after * value, starts)
-        ratio[..., ~known] = np.nan
+    for scores, known in _SCORES:
+        ratio = _ratio_of_means(gathered(references, scores), before * value, after * value, starts)
+        ratio[..., ~gathered(references, known)] = np.nan
         found.append(ratio)
     return np.array(found)
 
 
-def _ratio_of_all_bins(
-    before: Counts, after: Counts, starts: NDArray[np.int64], sizes: NDArray[np.int64]
-) -> NDArray[np.float64]:
+_SCORES: Final[tuple[tuple[Callable[[References], NDArray[Any]], Callable[[References], NDArray[Any]]], ...]] = (
+    (lambda one: one.location, lambda one: one.located),
+    (lambda one: one.width, lambda one: one.wide),
+)
+"""By what a statistic is told, and which features have it."""
+
+
+def _ratio_of_all_bins(before: Array, after: Array, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> Array:
     rows_before, rows_after = _sums(before, starts), _sums(after, starts)
-    p = (before + PSEUDO_COUNT) / np.repeat(rows_before + PSEUDO_COUNT * sizes, sizes, axis=-1)
-    q = (after + PSEUDO_COUNT) / np.repeat(rows_after + PSEUDO_COUNT * sizes, sizes, axis=-1)
+    p, q = smoothed(before, rows_before, sizes), smoothed(after, rows_after, sizes)
     df = _sums((before + after > 0).astype(np.int64), starts) - 1
     statistic = 8 * _harmonic(rows_before, rows_after) * _sums(divergence_parts(p, q), starts)
     return np.where(df > 0, statistic / _medians(int(df.max()))[df], np.nan)
 
 
-def _ratio_of_means(
-    scores: NDArray[np.float64], before: Counts, after: Counts, starts: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _ratio_of_means(scores: Array, before: Array, after: Array, starts: NDArray[np.int64]) -> Array:
     rows_before, rows_after = _sums(before, starts), _sums(after, starts)
     with np.errstate(invalid="ignore", divide="ignore"):  # a feature without values has no mean: NaN
         mean_before = _sums(scores * before, starts) / rows_before
@@ -178,18 +206,18 @@ def _sums(values: NDArray[Any], starts: NDArray[np.int64]) -> NDArray[Any]:
     return np.asarray(np.add.reduceat(values, starts, axis=-1))
 
 
-def _harmonic(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+def _harmonic(one: Array, other: Array) -> Array:
     """Rows of one sample that vary as much as the difference of the two."""
     return np.asarray(one * other / np.maximum(one + other, 1.0))
 
 
 @functools.lru_cache(maxsize=64)
-def _medians(highest: int) -> NDArray[np.float64]:
+def _medians(highest: int) -> Array:
     """Of chi-squared with 0 (infinity, for none) ... highest degrees of freedom."""
     return np.array([np.inf, *(inverse_survival(0.5, df) for df in range(1, highest + 1))])
 
 
-def _places(ratios: NDArray[np.float64]) -> tuple[NDArray[np.int64], ...]:
+def _places(ratios: Array) -> tuple[NDArray[np.int64], ...]:
     """Where in the cells the ratios are counted: each in a place of its own."""
     statistic, feature = np.nonzero(np.isfinite(ratios))
     known = np.maximum(ratios[statistic, feature], 2.0**_LOWEST_LOG2)
@@ -197,7 +225,7 @@ def _places(ratios: NDArray[np.float64]) -> tuple[NDArray[np.int64], ...]:
     return statistic, feature, np.minimum(place, _CELLS - 1)
 
 
-def _quantiles(cells: NDArray[np.float64], rank: float) -> NDArray[np.float64]:
+def _quantiles(cells: Array, rank: float) -> Array:
     """Over the last axis; 0 where there is no observation."""
     totals = cells.sum(axis=-1)
     below = np.cumsum(cells, axis=-1)

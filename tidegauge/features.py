@@ -87,6 +87,11 @@ class FeatureSchema:
         return all(feature.kind == "numeric" for feature in self.features)
 
     @cached_property
+    def quantities(self) -> NDArray[np.bool_]:
+        """(features,): those whose values are numbers and not codes."""
+        return np.array([feature.kind != "categorical" for feature in self.features])
+
+    @cached_property
     def schema_hash(self) -> str:
         """SHA-256 over names, kinds and categories in order; two schemas with the same hash take the same rows."""
         return hashlib.sha256(orjson.dumps(self.to_document())).hexdigest()

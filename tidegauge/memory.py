@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
 
-from tidegauge.dispersion import Dispersion
+from tidegauge.dispersion import Dispersion, observe_all
+from tidegauge.drift.window_bins import ComparedBins
 from tidegauge.report import WindowReport
 
 VERSION: Final = 2
@@ -59,8 +60,23 @@ def correct(memory: MonitorMemory, report: WindowReport, *, judged: bool) -> tup
 
 def remember(memory: MonitorMemory, report: WindowReport) -> MonitorMemory:
     """report: as `judge` gave it with this memory. Windows come in the order of their time."""
-    known = replace(memory, spent=report.spending.spent)
-    if report.spending.state == "too_few_rows":
-        return known
-    references, windows = [bins.reference for bins in report.bins], [bins.window for bins in report.bins]
-    return replace(known, dispersion=memory.dispersion.observe(references, windows, report.window))
+    return remember_all([memory], [report])[0]
+
+
+def remember_all(memories: Sequence[MonitorMemory], reports: Sequence[WindowReport]) -> list[MonitorMemory]:
+    """The same of several monitors, or versions, a window each."""
+    known = [replace(memory, spent=report.spending.spent) for memory, report in zip(memories, reports, strict=True)]
+    told = [at for at, report in enumerate(reports) if report.spending.state != "too_few_rows"]
+    dispersions = observe_all(
+        [memories[at].dispersion for at in told],
+        [_compared(reports[at]) for at in told],
+        [reports[at].window for at in told],
+    )
+    for at, dispersion in zip(told, dispersions, strict=True):
+        known[at] = replace(known[at], dispersion=dispersion)
+    return known
+
+
+def _compared(report: WindowReport) -> ComparedBins:
+    assert report.compared is not None, "a report of `judge` has the bins that it is of"
+    return report.compared

@@ -11,6 +11,7 @@ import numpy as np
 from tidegauge.binning import Counts, Edges
 from tidegauge.errors import InvalidBaseline
 from tidegauge.features import FeatureSpec
+from tidegauge.json_texts import joined, numbers
 from tidegauge.packing import pack, unpack
 
 
@@ -43,6 +44,11 @@ class FeatureReference:
         if self.mean is None or not len(self.edges):
             return None
         return np.concatenate([self.edges[:1], (self.edges[:-1] + self.edges[1:]) / 2, self.edges[-1:]])
+
+    @cached_property
+    def edges_text(self) -> bytes:
+        """As JSON: every window's report has them."""
+        return joined(numbers(self.edges))
 
     @classmethod
     def of(

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import orjson
 
 from tidegauge.baseline import BaselineProfile
 from tidegauge.budget import Spending
 from tidegauge.causes.cause import Cause
-from tidegauge.drift.results import DriftResult, Measured
-from tidegauge.drift.window_bins import FeatureBins
+from tidegauge.drift.results import Measured, Results
+from tidegauge.drift.window_bins import ComparedBins
+from tidegauge.json_texts import Texts
 from tidegauge.subjects import SubjectKind
 from tidegauge.summaries.request_counts import RequestCounts
 from tidegauge.summaries.served_account import Completeness
 from tidegauge.versus import Versus
 from tidegauge.windows import Window
 
-VERSION: Final = 1
+ReportKind: TypeAlias = Literal["report", "drift", "provisional"]
+"""drift: what the tests say, without the statistics. provisional: of a window that is still open."""
 
 Verdict: TypeAlias = Literal["drift", "no_drift", "learning", "unknown"]
 """unknown: no test could be made. learning: only fixed thresholds tell, as the traffic's variation is not known."""
@@ -40,14 +41,14 @@ class FeatureReport:
 
     name: str
     statistics: Mapping[str, Any]
-    tests: Mapping[str, DriftResult]
+    tests: Results
     dispersion: Mapping[str, float] | None = None
     kind: SubjectKind = "feature"
     withheld: str | None = None
 
-    @cached_property
+    @property
     def drifted(self) -> bool:
-        return any(isinstance(result, Measured) and result.drifted for result in self.tests.values())
+        return self.tests.drifted
 
     @property
     def log_p_value(self) -> float:
@@ -82,7 +83,7 @@ class WindowReport:
     """Of the model's outputs; their statistics are the window's."""
     scores: FeatureReport | None = None
     """Of the combined p-values, which all detectors' scores come to; None where no row was scored."""
-    joint: Mapping[str, DriftResult] = field(default_factory=dict)
+    joint: Results = field(default_factory=lambda: Results.given({}))
     """What of several features no single one shows."""
     causes: tuple[Cause, ...] = ()
     """What has changed and how, the largest change first."""
@@ -90,8 +91,10 @@ class WindowReport:
     """How it differs from another model version's window of the same time, where two versions served."""
     profile: BaselineProfile | None = field(default=None, repr=False, compare=False)
     """What the window was compared with, for pictures; no part of the document."""
-    bins: Sequence[FeatureBins] = field(default=(), repr=False, compare=False)
-    """What was tested, for memory.remember; no part of the document."""
+    worst_effects: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)
+    """By test, the largest over the features, whatever its sign; no part of the document."""
+    compared: ComparedBins | None = field(default=None, repr=False, compare=False)
+    """The bins of all that was judged; no part of the document."""
 
     @cached_property
     def key(self) -> str:
@@ -106,7 +109,7 @@ class WindowReport:
             )
         )
 
-    @property
+    @cached_property
     def judged(self) -> tuple[FeatureReport, ...]:
         """All that may have drifted: features, the model's answers, the scores. Their names are different."""
         return (*self.features, *self.predictions, *([] if self.scores is None else [self.scores]))
@@ -129,57 +132,25 @@ class WindowReport:
             return "drift"
         if self.spending.state == "learning":
             return "learning"
-        measured = any(isinstance(result, Measured) for one in self.judged for result in one.tests.values())
-        return "no_drift" if measured else "unknown"
+        return "no_drift" if any(one.tests.measured for one in self.judged) else "unknown"
 
     def to_document(self) -> dict[str, Any]:
         """As docs/schemas/window-report.v1.json says."""
-        drifted = self.drifted_features
-        return {
-            "v": VERSION,
-            "kind": "report",
-            "monitor": self.monitor,
-            "model": self.model,
-            "version": self.version,
-            "baseline": self.baseline,
-            "window": {
-                "start_ms": self.window.start_ms,
-                "end_ms": self.window.end_ms,
-                "duration_ms": self.window.duration_ms,
-            },
-            "revision": self.revision,
-            "verdict": self.verdict,
-            "drifted": bool(self.drifted),
-            "drifted_features": drifted,
-            "worst_feature": drifted[0] if drifted else None,
-            "requests": self.requests.requests,
-            "statuses": dict(self.requests.statuses),
-            "issues": dict(self.requests.issues),
-            "outliers": _outliers(self.requests),
-            "completeness": {
-                "seen": self.completeness.seen,
-                "served": self.completeness.served,
-                "share": self.completeness.share,
-            },
-            "account": {
-                "sampled_out": self.completeness.sampled_out,
-                "spooled": self.completeness.spooled,
-                "duplicates": self.completeness.duplicates,
-                "unaccounted": self.completeness.unaccounted,
-            },
-            "budget": asdict(self.spending),
-            "statistics": dict(self.statistics),
-            "causes": [cause.to_document() for cause in self.causes],
-            "versus": None if self.versus is None else _versus_to_document(self.versus),
-            "features": [_feature_to_document(feature) for feature in self.features],
-            "predictions": [_judged_to_document(output) for output in self.predictions],
-            "predictions_not_measured": self.why_no_predictions,
-            "joint": self._joint_to_document(),
-        }
+        document: dict[str, Any] = orjson.loads(self.encode())
+        return document
 
-    def _joint_to_document(self) -> dict[str, Any]:
-        scores = None if self.scores is None else _judged_to_document(self.scores)
-        return {"scores": scores, **{name: _result_to_document(result) for name, result in self.joint.items()}}
+    def encode(self, kind: ReportKind = "report") -> bytes:
+        """The document as JSON text."""
+        from tidegauge.report_document import document_of  # noqa: PLC0415 - it needs this module
+
+        return document_of(self, kind)
+
+    @cached_property
+    def judged_texts(self) -> Texts:
+        """Of each of `judged` what a document of any kind says."""
+        from tidegauge.report_document import texts_of_judged  # noqa: PLC0415 - it needs this module
+
+        return texts_of_judged(self.judged)
 
     @property
     def why_no_predictions(self) -> str | None:
@@ -203,57 +174,3 @@ class WindowReport:
         from tidegauge.report_page import page_of  # noqa: PLC0415 - it needs this module
 
         return page_of(self)
-
-    def encode(self) -> bytes:
-        return orjson.dumps(self.to_document())
-
-
-def _feature_to_document(feature: FeatureReport) -> dict[str, Any]:
-    return {**_judged_to_document(feature), "statistics": dict(feature.statistics)}
-
-
-def _judged_to_document(judged: FeatureReport) -> dict[str, Any]:
-    return {
-        "name": judged.name,
-        "drifted": judged.drifted,
-        "dispersion": None if judged.dispersion is None else dict(judged.dispersion),
-        "tests": {name: _result_to_document(result) for name, result in judged.tests.items()},
-        **({} if judged.withheld is None else {"withheld": judged.withheld}),
-    }
-
-
-def _outliers(requests: RequestCounts) -> dict[str, Any]:
-    sums = requests.weighted()
-    rate = sums["flagged"] / sums["rows"] if requests.rows else None
-    return {"rows": requests.rows, "flagged": requests.flagged, "rate": rate}
-
-
-def _versus_to_document(versus: Versus) -> dict[str, Any]:
-    return {
-        "version": versus.version,
-        "requests": versus.requests.requests,
-        "statuses": dict(versus.requests.statuses),
-        "outliers": _outliers(versus.requests),
-        "differing_features": versus.differing,
-        "features": [
-            {"name": name, "tests": {test: _result_to_document(result) for test, result in results.items()}}
-            for name, results in versus.tests.items()
-        ],
-    }
-
-
-def _result_to_document(result: DriftResult) -> dict[str, Any]:
-    if not isinstance(result, Measured):
-        return {"measured": False, "why": result.why}
-    rule = result.rule
-    return {
-        "measured": True,
-        "statistic": result.statistic,
-        "p_value": None if math.isnan(result.log_p_value) else result.p_value,
-        "threshold": result.threshold,
-        "effect": result.effect,
-        "unit": result.unit,
-        "fixed_threshold": result.fixed,
-        "drifted": rule is not None,
-        "rule": rule,
-    }

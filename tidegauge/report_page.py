@@ -38,7 +38,7 @@ def _pictures(report: WindowReport) -> str:
     if report.profile is None:
         return ""
     names = _names_of_bins(report.profile, report)
-    bins = {one.name: one for one in report.bins}
+    bins = {one.name: one for one in report.compared.features} if report.compared else {}
     sections = [_section(one, bins[one.name], names[one.name]) for one in ordered(report) if one.name in bins]
     return (
         "<h2>Distributions</h2><p>Share of rows in each bin of the baseline: left bar baseline, right bar window. "

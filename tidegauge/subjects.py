@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
 from tidegauge.baseline import BaselineProfile
 from tidegauge.capture_spec import Capture
-from tidegauge.drift.window_bins import Array, Counts, FeatureBins
+from tidegauge.drift.references import References
+from tidegauge.drift.results import Array, Counts
+from tidegauge.drift.window_bins import ComparedBins, FeatureBins
 from tidegauge.errors import BaselineMismatch, IncompatibleSummaries
-from tidegauge.features import FeatureSpec
-from tidegauge.reference import FeatureReference
 from tidegauge.scoring.fitted import set_name
 from tidegauge.summaries.bin_counts import BinCounts
 from tidegauge.summaries.p_value_counts import EDGES
@@ -37,6 +38,9 @@ _POSITIONS: Final = np.log10([_EDGES[0], *np.sqrt(_EDGES[:-1] * _EDGES[1:]), 0.7
 SCORE_BINS: Final = tuple(f"p {low:g} to {high:g}" for low, high in pairwise([0.0, *_EDGES.tolist(), 1.0]))
 """What the bins of scores are called, but for the missing ones."""
 
+KNOWN_REFERENCES: Final = 256
+"""What windows of so many baselines are compared with stays in memory, some 60 kB each for 30 features."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -45,72 +49,130 @@ class Subject:
     kind: SubjectKind
     bins: FeatureBins
 
-    def why_withheld(self, capture: Capture) -> str | None:
-        """Why the monitor does not tell its values; None where it does. Scores are always told."""
-        if self.kind == "feature":
-            return capture.why_withheld(self.bins.name)
-        return capture.why_no_predictions if self.kind == "prediction" else None
+
+@dataclass(frozen=True)
+class Subjects:
+    """All of a window: features first, scores last."""
+
+    kinds: tuple[SubjectKind, ...]
+    bins: ComparedBins
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def __iter__(self) -> Iterator[Subject]:
+        return map(Subject, self.kinds, self.bins.features)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.bins.references.names
+
+    @property
+    def rows(self) -> float:
+        """Of a window whose records have no values, those with scores."""
+        return float(self.bins.rows[0]) or float(self.bins.rows[-1])
+
+    def withheld(self, capture: Capture) -> dict[int, str]:
+        """Why the monitor does not tell the values of some, by their place."""
+        whys = (_why_withheld(kind, name, capture) for kind, name in zip(self.kinds, self.names, strict=True))
+        return {at: why for at, why in enumerate(whys) if why is not None}
 
 
-def subjects_of(profile: BaselineProfile, summary: WindowSummary, detectors: Sequence[str]) -> list[Subject]:
+def subjects_of(profile: BaselineProfile, summary: WindowSummary, detectors: Sequence[str]) -> Subjects:
     """
     The features in schema order; then the model's outputs, and the scores of the detectors, as far as baseline and
     window have them. Raises IncompatibleSummaries when the summary's bins are not the profile's.
     """
-    features = _compared(profile.schema.features, profile.references, summary.bins)
-    found = [Subject("feature", bins) for bins in features]
-    if profile.prediction_schema is not None and summary.predictions is not None:
-        outputs = zip(profile.prediction_schema.features, profile.predictions, summary.predictions.outputs, strict=True)
-        found += [
-            Subject("prediction", _named(bins, profile))
-            for feature, reference, counts in outputs
-            for bins in _compared((feature,), (reference,), counts)
-        ]
-    scores = _scores(profile, summary, detectors)
-    return found if scores is None else [*found, Subject("scores", scores)]
+    known = _ByContent(profile.content_id, profile)
+    answered = profile.prediction_schema is not None and summary.predictions is not None
+    scored = None if summary.p_values is None else _calibrated(profile, detectors)
+    counted = [summary.bins, *(summary.predictions.outputs if answered and summary.predictions else ())]
+    for bins, bounds in zip(counted, _bounds(known, answered), strict=True):
+        if bins.bounds != bounds:
+            raise IncompatibleSummaries("bins", bounds, bins.bounds)
+    windows = list(map(_window, counted))
+    if scored is not None and summary.p_values is not None:
+        windows.append(_coarse(_window(summary.p_values.bins)))
+    kinds = (*_FEATURE * len(profile.schema), *_PREDICTION * (len(counted) - 1), *_SCORES * (scored is not None))
+    together: Any = np.concatenate(windows)
+    return Subjects(kinds, ComparedBins(_references(known, answered, scored), together))
 
 
-def _compared(
-    features: Sequence[FeatureSpec], references: Sequence[FeatureReference], bins: BinCounts
-) -> list[FeatureBins]:
-    bounds = tuple(np.cumsum([0, *(len(reference.counts) for reference in references)]).tolist())
-    if bins.bounds != bounds:
-        raise IncompatibleSummaries("bins", bounds, bins.bounds)
-    return [
-        FeatureBins(feature.name, feature.kind, reference.counts, counts, reference.positions)
-        for feature, reference, counts in zip(features, references, _windows(bins), strict=True)
-    ]
+_FEATURE: Final[tuple[SubjectKind]] = ("feature",)
+_PREDICTION: Final[tuple[SubjectKind]] = ("prediction",)
+_SCORES: Final[tuple[SubjectKind]] = ("scores",)
 
 
-def _named(bins: FeatureBins, profile: BaselineProfile) -> FeatureBins:
+def _why_withheld(kind: SubjectKind, name: str, capture: Capture) -> str | None:
+    """Scores are always told."""
+    if kind == "feature":
+        return capture.why_withheld(name)
+    return capture.why_no_predictions if kind == "prediction" else None
+
+
+@dataclass(frozen=True)
+class _ByContent:
+    """A profile that is known by what is in it."""
+
+    content_id: str
+    profile: BaselineProfile = field(compare=False)
+
+
+@functools.lru_cache(maxsize=KNOWN_REFERENCES)
+def _bounds(known: _ByContent, answered: bool) -> list[tuple[int, ...]]:
+    """Of the summary's bins of the features, and of each output's where the model `answered`."""
+    profile = known.profile
+    together = [profile.references, *((output,) for output in profile.predictions if answered)]
+    return [tuple(np.cumsum([0, *(len(reference.counts) for reference in some)]).tolist()) for some in together]
+
+
+@functools.lru_cache(maxsize=KNOWN_REFERENCES)
+def _references(known: _ByContent, answered: bool, scored: tuple[str, ...] | None) -> References:
+    """scored: the detectors whose scores are compared; None for none."""
+    profile = known.profile
+    names, features = list(profile.schema.names), list(profile.schema.features)
+    references = list(profile.references)
+    if answered and profile.prediction_schema is not None:
+        names += [_output_name(output, profile) for output in profile.prediction_schema.names]
+        features += profile.prediction_schema.features
+        references += profile.predictions
+    counts: list[Counts] = [reference.counts for reference in references]
+    positions = [reference.positions for reference in references]
+    kinds = [feature.kind for feature in features]
+    if scored is not None:
+        names.append(SCORES + "'" * (SCORES in profile.schema.index))
+        counts.append(_coarse(_expected_p_values(profile, scored)))
+        positions.append(_POSITIONS)
+        kinds.append("numeric")
+    return References(counts, names=names, kinds=kinds, positions=positions)
+
+
+def _output_name(output: str, profile: BaselineProfile) -> str:
     """As the statistics call it, and apart from a feature of that name."""
-    name = bins.name if bins.name == SINGLE else f"{SINGLE}.{bins.name}"
+    name = output if output == SINGLE else f"{SINGLE}.{output}"
     while name in profile.schema.index or name == SCORES:
         name += "'"
-    return FeatureBins(name, bins.kind, bins.reference, bins.window, bins.positions)
+    return name
 
 
-def _windows(bins: BinCounts) -> list[Counts]:
+def _window(bins: BinCounts) -> Counts:
     """Weighted counts are scaled to as many rows as they have the precision of."""
     if not bins.strata.parts:
-        return list(bins.by_feature())
-    return [
-        weighted.counts * (weighted.effective_rows / max(float(weighted.counts.sum()), 1.0))
-        for weighted in bins.weighted
-    ]
+        return bins.counts
+    return np.concatenate(
+        [
+            weighted.counts * (weighted.effective_rows / max(float(weighted.counts.sum()), 1.0))
+            for weighted in bins.weighted
+        ]
+    )
 
 
-def _scores(profile: BaselineProfile, summary: WindowSummary, detectors: Sequence[str]) -> FeatureBins | None:
-    """The combined p-values; None where they were not counted, or the baseline does not know this set of detectors."""
-    if summary.p_values is None:
-        return None
+def _calibrated(profile: BaselineProfile, detectors: Sequence[str]) -> tuple[str, ...] | None:
+    """As the baseline orders them; None where it does not know this set of detectors."""
     try:
-        chosen = profile.scoring.ordered(detectors)
+        return tuple(profile.scoring.ordered(detectors))
     except BaselineMismatch:
         return None
-    name = SCORES + "'" * (SCORES in profile.schema.index)
-    reference, window = _expected_p_values(profile, chosen), _windows(summary.p_values.bins)[0]
-    return FeatureBins(name, "numeric", _coarse(reference), _coarse(window), _POSITIONS)
 
 
 def _coarse(counts: Counts) -> Counts:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tidegauge.baseline import BaselineProfile
 from tidegauge.budget import Budget
 from tidegauge.drift import DRIFT_TESTS, run_tests
-from tidegauge.drift.results import DriftResult, Measured, NotMeasured
+from tidegauge.drift.results import NotMeasured, Results
 from tidegauge.drift.window_bins import FeatureBins, WindowBins
 from tidegauge.monitor import ModelMonitor
 from tidegauge.subjects import subjects_of
@@ -27,39 +27,35 @@ class Versus:
 
     version: str
     requests: RequestCounts
-    tests: Mapping[str, Mapping[str, DriftResult]]
+    tests: Mapping[str, Results]
 
     @property
     def differing(self) -> list[str]:
         """What a test says that the two differ in."""
-        return [
-            name
-            for name, results in self.tests.items()
-            if any(isinstance(result, Measured) and result.drifted for result in results.values())
-        ]
+        return [name for name, results in self.tests.items() if results.drifted]
 
 
 def compare_versions(
     *, monitor: ModelMonitor, profile: BaselineProfile, version: str, stable: WindowSummary, canary: WindowSummary
 ) -> Versus:
     """version: of the stable one. Raises IncompatibleSummaries when the bins are not the profile's."""
-    ours, theirs = (
-        {subject.bins.name: subject for subject in subjects_of(profile, summary, monitor.outliers.detectors)}
-        for summary in (stable, canary)
-    )
-    reasons = {name: theirs[name].why_withheld(monitor.capture) for name in theirs if name in ours}
-    withheld: dict[str, dict[str, DriftResult]] = {
-        name: dict.fromkeys(DRIFT_TESTS, NotMeasured(why)) for name, why in reasons.items() if why
-    }
-    pairs = [(ours[name].bins, theirs[name].bins) for name, why in reasons.items() if not why]
-    bins = [FeatureBins(b.name, b.kind, a.window, b.window, b.positions) for a, b in pairs]
+    ours, subjects = (subjects_of(profile, summary, monitor.outliers.detectors) for summary in (stable, canary))
+    reasons = {subjects.names[at]: why for at, why in subjects.withheld(monitor.capture).items()}
+    theirs = {bins.name: bins for bins in subjects.bins.features}
+    pairs = [(bins, theirs[bins.name]) for bins in ours.bins.features if bins.name in theirs]
+    withheld = {a.name: _not_tested(reasons[a.name]) for a, _ in pairs if a.name in reasons}
+    bins = [FeatureBins(b.name, b.kind, a.window, b.window, b.positions) for a, b in pairs if a.name not in reasons]
     if not bins:
         return Versus(version, stable.requests, withheld)
     if (rows := float(bins[0].reference.sum())) < monitor.windows.min_count:
-        few = NotMeasured(f"needs {monitor.windows.min_count} rows, version {version} has {rows:.0f}")
-        return Versus(version, stable.requests, withheld | {b.name: dict.fromkeys(DRIFT_TESTS, few) for b in bins})
+        few = _not_tested(f"needs {monitor.windows.min_count} rows, version {version} has {rows:.0f}")
+        return Versus(version, stable.requests, withheld | {b.name: few for b in bins})
     budget = Budget.over(len(bins), drift=monitor.drift, windows=monitor.windows)
     levels = {test: replace(budget.level(test), fixed=None) for test in DRIFT_TESTS}
-    results = run_tests(DRIFT_TESTS, WindowBins(bins, min_count=monitor.windows.min_count), levels)
+    results = run_tests(DRIFT_TESTS, WindowBins.of(bins, min_count=monitor.windows.min_count), levels)
     tests = {b.name: tests for b, tests in zip(bins, results, strict=True)}
     return Versus(version, stable.requests, tests | withheld)
+
+
+def _not_tested(why: str) -> Results:
+    return Results.given(dict.fromkeys(DRIFT_TESTS, NotMeasured(why)))

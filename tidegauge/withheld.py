@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any
+import functools
+from collections.abc import Sequence
 
-from tidegauge.drift.results import NotMeasured
-from tidegauge.report import FeatureReport
+import orjson
 
-
-def withhold(report: FeatureReport, why: str | None) -> FeatureReport:
-    """What stands in the place of withheld values, missing ones or tokens, is neither counted nor tested."""
-    if why is None:
-        return report
-    tests = dict.fromkeys(report.tests, NotMeasured(why))
-    return replace(report, statistics=_nothing(report.statistics, why), tests=tests, withheld=why)
+from tidegauge.descriptive import RANGES
+from tidegauge.json_texts import Unread
+from tidegauge.statistics import NAMES
 
 
-def _nothing(statistics: Mapping[str, Any], why: str) -> dict[str, Any]:
-    return {name: _empty(name, value, why) for name, value in statistics.items()}
-
-
-def _empty(name: str, value: Any, why: str) -> Any:
-    if name in ("count", "missing"):
-        return 0
-    if name == "weight":
-        return 0.0
-    return _not_measured(value, why) if name in ("range", "own") else None
-
-
-def _not_measured(names: Iterable[str], why: str) -> dict[str, Any]:
-    return {name: {"measured": False, "why": why} for name in names}
+@functools.lru_cache(maxsize=256)
+def statistics_withheld(own: Sequence[str], why: str) -> Unread:
+    """
+    What stands in the place of withheld values, missing ones or tokens, is not counted. own: names of the user's own
+    statistics.
+    """
+    not_measured = {"measured": False, "why": why}
+    nothing = dict.fromkeys(NAMES) | {"count": 0, "missing": 0, "weight": 0.0, "own": dict.fromkeys(own, not_measured)}
+    return Unread(orjson.dumps(nothing | {"range": dict.fromkeys(RANGES, not_measured)}))

@@ -14,6 +14,9 @@ from tests.support.examples import make_heartbeat, make_record, mixed_profile, m
 from tidegauge.baseline import BaselineProfile
 from tidegauge.monitor import parse_monitor
 from tidegauge.records import Heartbeat, InferenceRecord, encode_heartbeat, encode_record
+from tidegauge.report import WindowReport
+from tidegauge.summaries.window_summary import summarise
+from tidegauge.verdict import judge
 from tidegauge.windows import Window
 
 Message: TypeAlias = InferenceRecord | Heartbeat
@@ -85,6 +88,21 @@ def arrow(values: Sequence[bytes | None], *, first_offset: int = 0, partition: i
 
 def arrow_of(messages: Iterable[Message], *, partition: int = 0) -> pa.RecordBatch:
     return arrow([encode(message) for message in messages], partition=partition)
+
+
+def judged(start_ms: int = 0, *, revision: int = 0, seconds: int = 5) -> WindowReport:
+    """On one window with all of the traffic of so many seconds."""
+    messages = traffic(seconds)
+    records = [message for message in messages if isinstance(message, InferenceRecord)]
+    beats = [message for message in messages if isinstance(message, Heartbeat)]
+    return judge(
+        monitor=catalogue().monitors["doors"],
+        profile=profile(),
+        version="1",
+        window=window_key(start_ms).window,
+        summary=summarise(records, beats, profile()),
+        revision=revision,
+    )
 
 
 def window_key(start_ms: int, version: str = "1") -> WindowKey:

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from aggregator import fold as folding
-from aggregator.fold import FOLDED, FOLDED_COLUMNS, KEPT_BYTES, Messages, fold, fold_batch, part_of
+from aggregator.fold import FOLDED, FOLDED_COLUMNS, KEPT_BYTES, Messages, fold, fold_batch, parts_of
+from aggregator.shards import shard_of
 from aggregator.sorting import MAXIMUM_LEAD_MS, REFUSALS
 from tests.aggregator.doors import (
     NOW_MS,
@@ -40,8 +41,10 @@ def reasons(values: Sequence[bytes | None], now_ms: int = NOW_MS) -> list[str | 
 
 
 def test_a_batch_becomes_one_row_per_window() -> None:
-    rows = fold_batch(arrow_of(traffic(10)), catalogue(), NOW_MS).to_pylist()
-    parts = [part_of(SimpleNamespace(**row)) for row in rows]
+    rows = fold_batch(arrow_of(traffic(10)), catalogue(), NOW_MS)
+    parts = [part for _, part in parts_of(rows.to_pandas())]
+    assert set(rows.column("monitor").to_pylist()) == {"doors"}
+    assert set(rows.column("shard").to_pylist()) == {shard_of("doors")}
     # The first heartbeat stands on the end of the window before, the last on the start of the window after.
     assert [(part.key, part.records, part.inside) for part in sorted(parts, key=lambda part: part.key)] == [
         (window_key(-5_000), 0, 0),

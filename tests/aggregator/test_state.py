@@ -1,6 +1,6 @@
 """
-What the state asks of Spark for one monitor. A stand-in for Spark's handle, since the clock would have to run for an
-hour; test_job.py has the real one.
+What the state asks of Spark for a shard of monitors. A stand-in for Spark's handle, since the clock would have to run
+for an hour; test_job.py has the real one.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import orjson
 import pandas as pd
 import pytest
 
+from aggregator import state
 from aggregator.fold import fold_batch
 from aggregator.packed import PackedOutput
 from aggregator.progress import Progress
+from aggregator.shards import Shard
 from aggregator.state import WindowProcessor
 from aggregator.windows import CHECK_MS, CORRECTION_MS
-from tests.aggregator.doors import NOW_MS, START_MS, Message, arrow_of, catalogue, heartbeat, record
+from tests.aggregator.doors import NOW_MS, START_MS, Message, arrow_of, catalogue, heartbeat, record, traffic
 
 
 class Value:
@@ -30,9 +32,6 @@ class Value:
 
     def update(self, value: tuple[Any, ...]) -> None:
         self.value = value
-
-    def clear(self) -> None:
-        self.value = None
 
 
 class Table:
@@ -48,12 +47,12 @@ class Table:
     def removeKey(self, key: tuple[Any, ...]) -> None:
         del self.rows[key]
 
-    def clear(self) -> None:
-        self.rows.clear()
+    def keys(self) -> Iterator[tuple[Any, ...]]:
+        return iter(list(self.rows))
 
 
 class Handle:
-    """Keeps what a monitor's state holds, and its timers; one that is deleted must be there."""
+    """Keeps what a shard's state holds, and its timers; one that is deleted must be there."""
 
     def __init__(self) -> None:
         self.states: dict[str, Any] = {}
@@ -75,21 +74,24 @@ class Handle:
 class Run:
     def __init__(self) -> None:
         self.handle = Handle()
-        self.configure("doors")
+        self.configure("doors", "gates")
 
     def configure(self, *monitors: str) -> None:
         self.processor = WindowProcessor(catalogue(*monitors))
         self.processor.init(self.handle)
 
     def take(self, *messages: Message, now_ms: int = NOW_MS) -> list[tuple[str, dict[str, Any]]]:
-        frame = fold_batch(arrow_of(messages), catalogue(), NOW_MS).to_pandas()
-        return told(self.processor.handleInputRows(("doors",), iter([frame]), clock(now_ms)))
+        frame = fold_batch(arrow_of(messages), catalogue("doors", "gates"), NOW_MS).to_pandas()
+        return told(self.processor.handleInputRows(("0",), iter([frame]), clock(now_ms)))
 
     def fire(self) -> list[tuple[str, dict[str, Any]]]:
         """The earliest timer, which is gone then."""
         due_ms = min(self.handle.timers)
         self.handle.timers.remove(due_ms)
-        return told(self.processor.handleExpiredTimer(("doors",), clock(due_ms), None))
+        return told(self.processor.handleExpiredTimer(("0",), clock(due_ms), None))
+
+    def progress(self, monitor: str) -> Progress:
+        return Shard(self.handle.states["progress"].value[0]).get(monitor)
 
 
 def clock(now_ms: int) -> Any:
@@ -132,17 +134,18 @@ def test_a_corrected_report_comes_by_a_timer(run: Run) -> None:
 
 def test_a_monitor_that_was_removed_accounts_for_its_windows_and_leaves_nothing(run: Run) -> None:
     run.take(record(1_000), heartbeat(7_000), record(8_000))
-    assert run.handle.states["memories"].rows
+    run.take(record(1_000, monitor="gates"), heartbeat(7_000, monitor="gates"))
+    assert {name for name, *_ in run.handle.states["memories"].rows} == {"doors", "gates"}
     run.configure("gates")
     found = []
-    while run.handle.timers:
+    while run.progress("doors") != Progress():
         found += run.fire()
     assert [(kind, document["reason"]) for kind, document in found if kind == "late"] == [
         ("late", "window_without_baseline")
     ]
-    assert run.handle.states["progress"].value is None
-    assert run.handle.states["windows"].rows == {}
-    assert run.handle.states["memories"].rows == {}
+    assert {name for name, *_ in run.handle.states["windows"].rows} <= {"gates"}
+    assert {name for name, *_ in run.handle.states["memories"].rows} == {"gates"}
+    assert min(run.handle.timers) == run.progress("gates").wake_ms
 
 
 def test_a_monitor_that_stays_is_kept_in_mind_when_nothing_comes(run: Run) -> None:
@@ -151,4 +154,26 @@ def test_a_monitor_that_stays_is_kept_in_mind_when_nothing_comes(run: Run) -> No
         run.fire()
     assert run.handle.states["windows"].rows == {}
     assert run.handle.states["memories"].rows
-    assert Progress.decode(run.handle.states["progress"].value[0]).wake_ms == min(run.handle.timers)
+    assert run.progress("doors").wake_ms == min(run.handle.timers)
+
+
+def test_monitors_of_a_shard_are_looked_at_each_in_its_time(run: Run) -> None:
+    """One timer for both: the other's turn comes with the next."""
+    run.take(record(1_000))
+    run.take(record(1_000, monitor="gates"), now_ms=NOW_MS + 300)
+    assert run.handle.timers == {NOW_MS + CHECK_MS}
+    run.fire()
+    assert run.progress("doors").checked_ms == NOW_MS + CHECK_MS
+    assert run.progress("gates").checked_ms == NOW_MS + 300
+    assert run.handle.timers == {NOW_MS + 300 + CHECK_MS}
+    run.fire()
+    assert run.progress("gates").checked_ms == NOW_MS + 300 + CHECK_MS
+
+
+def test_many_outputs_are_handed_over_in_several_frames(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "FRAME_OUTPUTS", 4)
+    frame = fold_batch(arrow_of([*traffic(20), heartbeat(40_000)]), catalogue(), NOW_MS).to_pandas()
+    frames = list(run.processor.handleInputRows(("0",), iter([frame]), clock(NOW_MS)))
+    assert [len(one) for one in frames[:-1]] == [4] * (len(frames) - 1)
+    kinds = [kind for kind, _ in told(iter(frames))]
+    assert (kinds.count("report"), kinds.count("drift"), kinds[-1]) == (5, 5, "state")

@@ -1,29 +1,24 @@
 from __future__ import annotations
 
-import math
-
 import orjson
 
 from aggregator.told import told_of_report
-from tests.support.schemas import DATA
-
-REPORT = orjson.loads((DATA / "reports" / "report-v1.json").read_bytes())
+from tests.aggregator.doors import judged
 
 
 def test_of_a_report_the_log_and_the_metrics_get_what_they_tell_and_no_more() -> None:
-    told = told_of_report(REPORT)
-    assert {name: told[name] for name in ("monitor", "verdict", "completeness")} == {
-        "monitor": REPORT["monitor"],
-        "verdict": REPORT["verdict"],
-        "completeness": REPORT["completeness"]["share"],
-    }
-    assert (told["end_ms"], told["window_requests"]) == (REPORT["window"]["end_ms"], REPORT["requests"])
+    report = judged()
+    told, document = told_of_report(report), report.to_document()
+    for name in ("monitor", "version", "verdict", "drifted", "worst_feature"):
+        assert told[name] == document[name]
+    assert (told["start_ms"], told["end_ms"]) == (document["window"]["start_ms"], document["window"]["end_ms"])
+    assert (told["window_requests"], told["drifted_features"]) == (100, len(document["drifted_features"]))
+    assert (told["completeness"], told["outlier_rate"]) == (1.0, document["outliers"]["rate"])
     assert len(orjson.dumps(told)) < 1_000
 
 
-def test_the_largest_effect_counts_whatever_its_sign_and_one_that_is_no_number_does_not() -> None:
-    features = [
-        {"tests": {"location": {"measured": True, "effect": -0.5}, "own": {"measured": True, "effect": math.nan}}},
-        {"tests": {"location": {"measured": True, "effect": 0.25}, "own": {"measured": False, "why": "too few"}}},
-    ]
-    assert told_of_report(REPORT | {"features": features})["worst_effects"] == {"location": 0.5}
+def test_the_worst_effects_are_the_largest_over_the_features_whatever_their_sign() -> None:
+    report = judged()
+    features = report.to_document()["features"]
+    sizes = [abs(feature["tests"]["jensen_shannon"]["effect"]) for feature in features]
+    assert told_of_report(report)["worst_effects"]["jensen_shannon"] == max(sizes)

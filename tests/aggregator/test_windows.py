@@ -4,14 +4,15 @@ import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.fold import fold_batch, part_of
+from aggregator import fold
+from aggregator.fold import fold_batch
 from aggregator.progress import Held, Progress, Source, WindowKey, Worker
 from aggregator.windows import (
     CHECK_MS,
@@ -120,8 +121,12 @@ class Stream:
 
 
 def parts_of(messages: Iterable[Message], *, partition: int = 0) -> list[Part]:
-    rows = fold_batch(arrow_of(messages, partition=partition), catalogue(), NOW_MS).to_pylist()
-    return [part_of(SimpleNamespace(**row)) for row in rows if row["summary"]]
+    return parts_in(fold_batch(arrow_of(messages, partition=partition), catalogue(), NOW_MS))
+
+
+def parts_in(folded: pa.RecordBatch) -> list[Part]:
+    frame = folded.to_pandas()
+    return [part for _, part in fold.parts_of(frame[frame["summary"].notna()])]
 
 
 def reports(closed: Iterable[Closed]) -> list[dict[str, Any]]:
@@ -461,8 +466,7 @@ class TestUnderWay:
     def test_of_overlapping_windows_the_fullest_is_shown(self) -> None:
         rules = replace(RULES, duration_ms=10_000, slide_ms=5_000)
         monitors = {"doors": replace(catalogue().monitors["doors"], windows=rules)}
-        rows = fold_batch(arrow_of([record(1_000)]), replace(catalogue(), monitors=monitors), NOW_MS).to_pylist()
-        parts = [part_of(SimpleNamespace(**row)) for row in rows]
+        parts = parts_in(fold_batch(arrow_of([record(1_000)]), replace(catalogue(), monitors=monitors), NOW_MS))
         step = take(Progress(), parts, rules=rules, now_ms=START_MS, store=Shelf())
         assert [one.key.start_ms - START_MS for one in step.under_way] == [-5_000]
 
@@ -529,8 +533,8 @@ def test_sliding_windows_hold_each_record_as_often_as_they_overlap() -> None:
     rules = replace(RULES, duration_ms=10_000, slide_ms=5_000)
     messages = [m for m in traffic(20) if isinstance(m, InferenceRecord)]
     sliding = {"doors": replace(catalogue().monitors["doors"], windows=rules)}
-    rows = fold_batch(arrow_of([*traffic(20), heartbeat(40_000)]), replace(catalogue(), monitors=sliding), NOW_MS)
-    parts = [part_of(SimpleNamespace(**row)) for row in rows.to_pylist()]
+    known = replace(catalogue(), monitors=sliding)
+    parts = parts_in(fold_batch(arrow_of([*traffic(20), heartbeat(40_000)]), known, NOW_MS))
     step = take(Progress(), parts, rules=rules, now_ms=NOW_MS, store=Shelf())
     counted = {closed.key.start_ms - START_MS: closed.summary.requests.requests for closed in step.closed}
     assert counted == {
@@ -557,21 +561,6 @@ def test_the_state_survives_its_bytes() -> None:
         wake_ms=9,
     )
     assert Progress.decode(progress.encode()) == progress
-
-
-def test_the_first_state_is_read_and_goes_on() -> None:
-    """As it was written before there were corrections."""
-    key = window_key(0)
-    first = (
-        b'{"v":1,"latest_ms":%d,"closed_until_ms":%d,"silent_ms":0,"checked_ms":7,"late_records":1,'
-        b'"open":[["1","%s",%d,%d,1]],"wake_ms":9}'
-        % (START_MS + 1_000, START_MS - 1_000, profile().content_id.encode(), key.start_ms, key.end_ms)
-    )
-    stream = Stream()
-    stream.state = first
-    stream.store.put(key, parts_of([record(1_000)])[0].summary)
-    stream.take([record(2_000), record(7_000)])
-    assert [told[:3] for told in stream.told()] == [(0, 0, 2)]
 
 
 def test_state_of_another_version_is_refused() -> None:

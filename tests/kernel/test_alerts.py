@@ -15,10 +15,11 @@ from tidegauge.alerts import CORRECTABLE, Alert, AlertState, step
 from tidegauge.alerts_spec import AlertPolicy
 from tidegauge.budget import Spending
 from tidegauge.causes import Cause
-from tidegauge.drift.results import DriftResult, Measured, NotMeasured
+from tidegauge.drift.results import DriftResult, Measured, NotMeasured, Results
 from tidegauge.report import FeatureReport, WindowReport
 from tidegauge.summaries.request_counts import RequestCounts
 from tidegauge.summaries.served_account import Completeness
+from tidegauge.webhooks_spec import Webhook
 from tidegauge.windows import Window
 
 POLICY = AlertPolicy(blind_after=3)
@@ -53,7 +54,7 @@ def report(
         revision=revision,
         requests=RequestCounts(),
         completeness=Completeness(seen=round(100 * (share or 0)), served=served),
-        features=tuple(FeatureReport(name, {}, {"jensen_shannon": result(name)}) for name in "abcd"),
+        features=tuple(FeatureReport(name, {}, Results.given({"jensen_shannon": result(name)})) for name in "abcd"),
         spending=SPENDING,
         statistics={},
         causes=tuple(Cause(name, "shift", 1.0, "sd", f"{name} moved") for name in drifted),
@@ -160,7 +161,8 @@ def test_a_feature_that_cannot_be_judged_for_long_is_an_alert_of_its_own() -> No
 def test_a_test_that_may_spend_nothing_has_not_judged() -> None:
     learning = report(0)
     features = tuple(
-        FeatureReport(name, {}, {"jensen_shannon": Measured(1.0, -0.1, 0.0, 0.001, "nats")}) for name in "abcd"
+        FeatureReport(name, {}, Results.given({"jensen_shannon": Measured(1.0, -0.1, 0.0, 0.001, "nats")}))
+        for name in "abcd"
     )
     object.__setattr__(learning, "features", features)
     state, _ = run([learning])
@@ -208,6 +210,25 @@ def test_another_policy_judges_the_same_windows_anew() -> None:
     assert lines(step(state, report(20), POLICY)[1]) == []
     assert state.incidents(POLICY).tracks["drift"]["a"].firing
     assert not state.incidents(AlertPolicy(consecutive_windows=3)).tracks["drift"]["a"].firing
+
+
+def test_what_follows_from_the_windows_is_kept_in_the_document_and_worked_out_where_it_is_not() -> None:
+    state, _ = run([report(0, "ab"), report(10, "ab", "c"), report(20, "b")])
+    document = state.to_document()
+    again = AlertState.from_document(document)
+    assert again.known == state.known
+    assert again.incidents(POLICY) == state.incidents(POLICY)
+    earlier = AlertState.from_document({name: value for name, value in document.items() if name != "known"})
+    assert earlier.known is None
+    assert earlier.incidents(POLICY) == state.incidents(POLICY)
+
+
+def test_where_alerts_go_is_not_kept_with_what_they_follow_from() -> None:
+    secret = Webhook("chat", "slack", url="https://hooks.example/secret")
+    state, _ = run([report(0, "a"), report(10, "a")], AlertPolicy(webhooks=(secret,)))
+    assert "secret" not in json.dumps(state.to_document())
+    assert state.known is not None
+    assert state.incidents(AlertPolicy()) is state.known[1]
 
 
 def test_it_is_known_which_windows_were_judged() -> None:

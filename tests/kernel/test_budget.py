@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tidegauge.budget import BASELINE_RISK, Budget, minimum_effect
+from tidegauge.budget import BASELINE_RISK, Budget, minimum_effects
 from tidegauge.drift import DRIFT_TESTS, REPORTED_TESTS
 from tidegauge.drift_spec import DECISIVE_TESTS, DRIFT_TEST_NAMES, Drift, FalseAlarmBudget, OwnTests
 from tidegauge.monitor import Windows
@@ -74,11 +74,11 @@ def test_the_minimum_effects_of_reported_tests_are_the_same_change() -> None:
     """Of a normal distribution: JS is about shift^2 / 8, PSI shift^2, KL shift^2 / 2, Hellinger shift / sqrt(8)."""
     shift = 0.01
     drift = Drift(minimum_effect={"jensen_shannon": shift**2 / 8, "location": shift})
-    assert minimum_effect("psi", drift) == pytest.approx(shift**2)
-    assert minimum_effect("kullback_leibler", drift) == pytest.approx(shift**2 / 2)
-    assert minimum_effect("chi_squared", drift) == pytest.approx(shift**2)
-    assert minimum_effect("hellinger", drift) == pytest.approx(shift / math.sqrt(8))
-    assert minimum_effect("kolmogorov_smirnov", drift) == pytest.approx(shift / math.sqrt(2 * math.pi), rel=1e-3)
+    assert minimum_effects(drift)["psi"] == pytest.approx(shift**2)
+    assert minimum_effects(drift)["kullback_leibler"] == pytest.approx(shift**2 / 2)
+    assert minimum_effects(drift)["chi_squared"] == pytest.approx(shift**2)
+    assert minimum_effects(drift)["hellinger"] == pytest.approx(shift / math.sqrt(8))
+    assert minimum_effects(drift)["kolmogorov_smirnov"] == pytest.approx(shift / math.sqrt(2 * math.pi), rel=1e-3)
 
 
 def test_the_monitor_names_the_tests_there_are() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from tidegauge.binning import count_bins, cut_edges
-from tidegauge.dispersion import LEARNING_PAIRS, REMEMBERED_PAIRS, Dispersion, ratios
+from tidegauge.dispersion import LEARNING_PAIRS, REMEMBERED_PAIRS, Dispersion, observe_all, ratios
+from tidegauge.drift.references import References
+from tidegauge.drift.window_bins import ComparedBins, FeatureBins
 from tidegauge.features import FeatureSpec
 from tidegauge.windows import Window
 
@@ -26,8 +30,14 @@ def window(number: int) -> Window:
 def learnt(windows: list[NDArray[np.int64]]) -> Dispersion:
     dispersion = Dispersion()
     for number, counts in enumerate(windows):
-        dispersion = dispersion.observe([REFERENCE], [counts], window(number))
+        dispersion = dispersion.observe(bins(counts), window(number))
     return dispersion
+
+
+def bins(*windows: NDArray[np.int64], references: Sequence[NDArray[np.int64]] = (REFERENCE,)) -> ComparedBins:
+    """Of features with these references."""
+    described = zip(references, windows, strict=True)
+    return ComparedBins.of([FeatureBins("x", "numeric", reference, counts) for reference, counts in described])
 
 
 def repeated(copies: int, windows: int) -> list[NDArray[np.int64]]:
@@ -80,14 +90,15 @@ def test_the_limit_is_wider_while_windows_are_few() -> None:
 
 def test_overlapping_windows_are_left_out() -> None:
     first, second, third = repeated(1, 3)
-    dispersion = Dispersion().observe([REFERENCE], [first], Window(0, 10_000))
-    overlapped = dispersion.observe([REFERENCE], [second], Window(5_000, 15_000))
+    dispersion = Dispersion().observe(bins(first), Window(0, 10_000))
+    overlapped = dispersion.observe(bins(second), Window(5_000, 15_000))
     assert overlapped == dispersion
-    assert overlapped.observe([REFERENCE], [third], Window(10_000, 20_000)).pairs == 1
+    assert overlapped.observe(bins(third), Window(10_000, 20_000)).pairs == 1
 
 
 def test_other_bins_begin_anew() -> None:
-    dispersion = learnt(repeated(1, 4)).observe([np.array([5, 5, 0])], [np.array([3, 3, 0])], window(4))
+    others = bins(np.array([3, 3, 0]), references=[np.array([5, 5, 0])])
+    dispersion = learnt(repeated(1, 4)).observe(others, window(4))
     assert (dispersion.pairs, dispersion.cells.shape[1]) == (0, 1)
 
 
@@ -101,7 +112,7 @@ def test_old_pairs_fade() -> None:
 
 def test_a_pair_of_equal_windows_has_the_lowest_ratio_and_extreme_ones_the_highest() -> None:
     one = REFERENCE.astype(np.float64)
-    assert (ratios([REFERENCE], one, one)[[0, 1, 2]] < 1e-9).all()
+    assert (ratios([References([REFERENCE])], one, one)[[0, 1, 2]] < 1e-9).all()
     dispersion = Dispersion(cells=np.zeros((3, 1, 80), np.int64))
     for _ in range(LEARNING_PAIRS):
         dispersion = dispersion.add(np.full((3, 1), 1e9))
@@ -113,11 +124,24 @@ def test_what_has_no_order_values_or_change_says_nothing() -> None:
     references = [np.array([0, 9, 0, 0]), np.array([0, 50, 50, 0, 0]), np.array([0, 0, 9])]
     before = np.concatenate([[0, 9, 0, 0], [0, 40, 60, 0, 0], [0, 0, 9]]).astype(np.float64)
     after = np.concatenate([[0, 9, 0, 0], [0, 60, 40, 0, 0], [0, 0, 9]]).astype(np.float64)
-    found = ratios(references, before, after)
+    found = ratios([References(references)], before, after)
     assert np.isnan(found[:, [0, 2]]).all()
     assert np.isfinite(found[:2, 1]).all()
     assert found[1, 1] == pytest.approx(50 * 0.4**2 / 0.4549, rel=1e-3)
     assert not Dispersion(cells=np.zeros((3, 3, 80), np.int64)).add(found).cells[:, [0, 2]].any()
+
+
+def test_several_learn_at_once_what_each_learns_alone() -> None:
+    """Of two features, of one, of one that begins, and of one whose window overlaps the latest."""
+    two = [REFERENCE, np.array([0, 50, 50, 0, 0])]
+    first, second = (bins(counts, np.array([0, 300, 300, 0, 0]), references=two) for counts in repeated(1, 2))
+    known = [Dispersion().observe(first, window(0)), learnt(repeated(3, 9)), Dispersion(), learnt(repeated(1, 9))]
+    seen = [second, *(bins(counts) for counts in repeated(1, 3))]
+    windows = [window(1), window(9), window(9), window(8)]
+    together = observe_all(known, seen, windows)
+    alone = [one.observe(*of) for one, *of in zip(known, seen, windows, strict=True)]
+    assert [one.to_state() for one in together] == [one.to_state() for one in alone]
+    assert [one.pairs for one in together] == [1, 9, 0, 8]
 
 
 def test_the_state_is_whole() -> None:

@@ -16,10 +16,11 @@ from tidegauge.descriptive import outside_range
 from tidegauge.drift.results import Measured, NotMeasured
 from tidegauge.features import FeatureSchema, FeatureSpec, Matrix
 from tidegauge.monitor import parse_monitor
-from tidegauge.statistics import feature_statistics, window_statistics
+from tidegauge.statistics import feature_statistics
 from tidegauge.statistics_spec import Statistics
 from tidegauge.summaries.window_summary import WindowSummary, summarise, summarise_matrix
 from tidegauge.verdict import WindowReport, judge
+from tidegauge.window_statistics import window_statistics
 from tidegauge.windows import Window
 
 MONITOR = parse_monitor(monitor_document())

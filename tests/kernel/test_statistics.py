@@ -12,12 +12,13 @@ from tests.support.examples import make_record, mixed_profile, mixed_rows, monit
 from tidegauge.errors import BaselineMismatch
 from tidegauge.monitor import parse_monitor
 from tidegauge.records import InferenceRecord
-from tidegauge.statistics import check_bins, feature_statistics, window_statistics
+from tidegauge.statistics import check_bins, feature_statistics
 from tidegauge.statistics_spec import Statistics
 from tidegauge.summaries.label_counts import MOST_LABELS
 from tidegauge.summaries.measures import MOST_MEASURES
 from tidegauge.summaries.predictions import LABEL_LENGTH, MOST_OUTPUTS
 from tidegauge.summaries.window_summary import summarise, summarise_matrix
+from tidegauge.window_statistics import window_statistics
 
 PROFILE = mixed_profile()
 MONITOR = parse_monitor(monitor_document())

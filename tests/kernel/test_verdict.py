@@ -22,7 +22,7 @@ from tests.support.schemas import validate
 from tidegauge.baseline import BaselineProfile
 from tidegauge.budget import Budget
 from tidegauge.drift import DRIFT_TESTS, REPORTED_TESTS
-from tidegauge.drift.results import Measured, NotMeasured
+from tidegauge.drift.results import Measured, NotMeasured, Results
 from tidegauge.errors import IncompatibleSummaries
 from tidegauge.features import Matrix
 from tidegauge.monitor import parse_monitor
@@ -128,7 +128,8 @@ def test_a_window_without_rows_says_that_it_cannot_say() -> None:
 
 
 def test_a_feature_without_any_measured_test_is_not_drifted() -> None:
-    feature = FeatureReport("x", {}, {"jensen_shannon": NotMeasured("few"), "location": NotMeasured("few")})
+    tests = Results.given({"jensen_shannon": NotMeasured("few"), "location": NotMeasured("few")})
+    feature = FeatureReport("x", {}, tests)
     assert not feature.drifted
     assert feature.log_p_value == 0.0
 

@@ -21,9 +21,9 @@ from tidegauge.drift.kullback_leibler import kullback_leibler
 from tidegauge.drift.location import location
 from tidegauge.drift.pearson import pearson
 from tidegauge.drift.population_stability import population_stability
-from tidegauge.drift.results import ChiSquaredTail, DriftResult, Findings, Measured
+from tidegauge.drift.results import Answers, Array, ChiSquaredTail, Findings, Outcomes
 from tidegauge.drift.wasserstein import wasserstein
-from tidegauge.drift.window_bins import AlarmLevel, Array, WindowBins
+from tidegauge.drift.window_bins import AlarmLevel, WindowBins
 
 DriftTest: TypeAlias = Callable[[WindowBins, AlarmLevel], Findings]
 """Of all features at once: one after the other, Python would take most of the time that a window is judged in."""
@@ -43,16 +43,11 @@ REPORTED_TESTS: Final[Mapping[str, DriftTest]] = {
 }
 
 
-def run_tests(
-    tests: Mapping[str, DriftTest], bins: WindowBins, levels: Mapping[str, AlarmLevel]
-) -> list[dict[str, DriftResult]]:
+def run_tests(tests: Mapping[str, DriftTest], bins: WindowBins, levels: Mapping[str, AlarmLevel]) -> Outcomes:
     """Per feature, the results by test."""
     findings = [test(bins, levels[name]) for name, test in tests.items()]
-    of_tests = [
-        _results(found, p_values, levels[name])
-        for name, found, p_values in zip(tests, findings, _log_p_values(findings), strict=True)
-    ]
-    return [dict(zip(tests, of_feature, strict=True)) for of_feature in zip(*of_tests, strict=True)]
+    described = zip(tests, findings, _log_p_values(findings), strict=True)
+    return Outcomes({name: _answers(found, p_values, levels[name]) for name, found, p_values in described})
 
 
 def _log_p_values(findings: Sequence[Findings]) -> list[Array]:
@@ -68,9 +63,14 @@ def _tails(statistics: Sequence[Array], tails: Sequence[ChiSquaredTail]) -> list
     return np.split(log_survivals(np.concatenate(statistics), df, noncentrality), len(tails))
 
 
-def _results(found: Findings, log_p_values: Array, level: AlarmLevel) -> list[DriftResult]:
-    columns = (found.why, found.statistic.tolist(), log_p_values.tolist(), found.effect.tolist())
-    return [
-        why or Measured(statistic, log_p_value, level.window, effect, found.unit, level.fixed)
-        for why, statistic, log_p_value, effect in zip(*columns, strict=True)
-    ]
+def _answers(found: Findings, log_p_values: Array, level: AlarmLevel) -> Answers:
+    shape = found.effect.shape
+    return Answers(
+        found.statistic,
+        log_p_values,
+        found.effect,
+        found.unit,
+        None if level.window is None else np.broadcast_to(level.window, shape),
+        np.broadcast_to(np.nan if level.fixed is None else level.fixed, shape),
+        found.why,
+    )

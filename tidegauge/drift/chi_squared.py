@@ -91,8 +91,9 @@ def inverse_survival(p: float, df: int) -> float:
     return (low + high) / 2
 
 
-def inverse_survivals(p: float, df: Whole) -> Array:
-    return np.array([inverse_survival(p, one) for one in df.tolist()])
+def inverse_survivals(p: float | Array, df: Whole) -> Array:
+    """p: one for each df, or one for all."""
+    return np.array(list(map(inverse_survival, np.broadcast_to(p, df.shape).tolist(), df.tolist())))
 
 
 def _parts(chosen: NDArray[np.intp], df: Whole, noncentrality: Array) -> list[NDArray[np.intp]]:
@@ -113,11 +114,14 @@ def _tails(y: Array, df: Whole, mean: Array) -> Array:
     The Poisson mixture of the central tails with df, df + 2, df + 4 ... degrees, mean: the Poisson variable's. Each is
     the one before plus y^a e^-y / Gamma(a + 1), a half its degrees, so such a term, the j-th, counts with the
     probability that the variable is larger than j. Those below the 0th make up the first tail, and count whole.
+
+    Each tail is the same to the last bit, whichever others are worked out beside it: of the terms that these need it
+    has none, and terms are added up one after the other.
     """
     first = np.where(df % 2, [math.erfc(root) for root in np.sqrt(y).tolist()], 0.0)
-    lowest = np.maximum(-(df // 2), mean - _BELOW * np.sqrt(df / 4 + mean) - _MARGIN).min()
-    past = np.minimum(mean + _ABOVE * np.sqrt(mean), y - df / 2 + _PAST * np.sqrt(y)).max() + _MARGIN
-    j = np.arange(math.floor(lowest), max(math.ceil(past), 0) + 1)
+    lowest = np.floor(np.maximum(-(df // 2), mean - _BELOW * np.sqrt(df / 4 + mean) - _MARGIN))
+    past = np.ceil(np.minimum(mean + _ABOVE * np.sqrt(mean), y - df / 2 + _PAST * np.sqrt(y)) + _MARGIN)
+    j = np.arange(int(lowest.min()), max(int(past.max()), 0) + 1)
     # Many tails have few different degrees of freedom: what depends on these alone is looked up once for each.
     distinct, which = _distinct(df)
     degrees = distinct[:, None] + 2 * j
@@ -127,16 +131,21 @@ def _tails(y: Array, df: Whole, mean: Array) -> Array:
     terms *= (np.log(y) / 2)[:, None]
     terms -= factorials[which]
     terms -= y[:, None]
-    return np.asarray(first + np.einsum("ij,ij->i", np.exp(terms, out=terms), _weights(mean, j)))
+    terms[(j < lowest[:, None]) | (j > past[:, None])] = -np.inf
+    np.exp(terms, out=terms)
+    terms *= _weights(mean, j)
+    return np.asarray(first + np.cumsum(terms, axis=1)[:, -1])
 
 
 def _weights(means: Array, j: Whole) -> Array:
     """(means, j): P(Poisson(mean) > j)."""
     distinct, which = _distinct(means)
-    highest = max(int(distinct[-1] + _ABOVE * math.sqrt(distinct[-1])) + _MARGIN, int(j[-1])) + 1
+    ends = np.floor(distinct + _ABOVE * np.sqrt(distinct)) + _MARGIN + 1
+    highest = max(int(ends[-1]), int(j[-1]) + 1)
     all_j = np.arange(max(int(j[0]), 0), highest + 1)
     logs = np.log(np.maximum(distinct, 1e-300))[:, None]
     probabilities = np.exp(all_j * logs - distinct[:, None] - _log_factorials(2 * highest)[2 * all_j])
+    probabilities[all_j > ends[:, None]] = 0.0
     above = np.cumsum(probabilities[:, ::-1], axis=1)[:, ::-1][:, 1:]
     whole = np.ones((len(distinct), max(-int(j[0]), 0)))
     return np.asarray(np.concatenate([whole, np.minimum(above, 1.0)], axis=1)[:, : len(j)][which])

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.drift.own import FeatureTest, Finding, answer_of
-from tidegauge.drift.results import NotMeasured
-from tidegauge.drift.window_bins import AlarmLevel, Array, Counts, FeatureBins
+from tidegauge.drift.results import Array, Counts, NotMeasured
+from tidegauge.drift.window_bins import AlarmLevel, FeatureBins
 from tidegauge.features import Kind
 
 LEVEL_ASKED_FOR: Final = 0.05

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.drift.chi_squared import inverse_survivals
-from tidegauge.drift.results import ChiSquaredTail, Findings, Reasons
-from tidegauge.drift.window_bins import AlarmLevel, Array, WindowBins
+from tidegauge.drift.results import Array, ChiSquaredTail, Findings, Reasons
+from tidegauge.drift.window_bins import AlarmLevel, WindowBins
 
 
 def findings(
@@ -23,7 +23,7 @@ def findings(
     level: AlarmLevel,
     *,
     divergence: Array,
-    minimum: float,
+    minimum: float | Array,
     effect: Array,
     unit: str,
     empty_bins: NDArray[np.int64] | int = 0,

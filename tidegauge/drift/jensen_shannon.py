@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tidegauge.drift.divergence_null import findings
-from tidegauge.drift.results import Findings
-from tidegauge.drift.window_bins import AlarmLevel, Array, WindowBins
+from tidegauge.drift.results import Array, Findings
+from tidegauge.drift.window_bins import AlarmLevel, WindowBins
 
 
 def jensen_shannon(bins: WindowBins, level: AlarmLevel) -> Findings:

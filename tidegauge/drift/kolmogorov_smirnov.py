@@ -21,7 +21,7 @@ def kolmogorov_smirnov(bins: WindowBins, level: AlarmLevel) -> Findings:
     categories, which have no order, and below min_count values.
     """
     gap = np.abs(bins.cumulative_gaps).max(axis=1)
-    uncertainty = np.sqrt(math.log(2 / level.baseline) / (2 * np.maximum(bins.reference_values, 1)))
+    uncertainty = np.sqrt(np.log(2 / level.baseline) / (2 * np.maximum(bins.reference_values, 1)))
     rows = bins.values / level.dispersion
     excess = np.maximum(gap - np.maximum(level.minimum_effect, uncertainty), 0.0)
     return Findings(

@@ -13,8 +13,7 @@ import math
 import numpy as np
 
 from tidegauge.drift import normal_tail
-from tidegauge.drift.normal_scores import location_scores, side_by_side
-from tidegauge.drift.results import Findings, NotMeasured, first_reason
+from tidegauge.drift.results import Findings, NotMeasured, first_reason, reasons
 from tidegauge.drift.window_bins import AlarmLevel, WindowBins
 
 
@@ -23,12 +22,10 @@ def location(bins: WindowBins, level: AlarmLevel) -> Findings:
     Effect in standard deviations of the reference's normal scores, signed. NotMeasured for categories, which have no
     order, below min_count values present, and where the reference is all in one bin.
     """
-    scores, known = side_by_side(location_scores, bins.reference, bins.sizes)
-    effect = bins.sums(scores * bins.window) / np.maximum(bins.values, 1)
-    uncertainty = normal_tail.inverse_survival(level.baseline / 2) / np.sqrt(np.maximum(bins.reference_values, 1))
+    effect = bins.sums(bins.location_scores * bins.window) / np.maximum(bins.values, 1)
+    uncertainty = normal_tail.inverse_survivals(level.baseline / 2) / np.sqrt(np.maximum(bins.reference_values, 1))
     scale = np.sqrt(bins.values / level.dispersion)
     excess = np.maximum(np.abs(effect) - np.maximum(level.minimum_effect, uncertainty), 0.0) * scale
-    one_bin = NotMeasured("the baseline's values are all in one bin")
     return Findings(
         statistic=effect * scale,
         log_p_value=np.minimum(normal_tail.log_survivals(excess) + math.log(2), 0.0),
@@ -37,6 +34,6 @@ def location(bins: WindowBins, level: AlarmLevel) -> Findings:
         why=first_reason(
             bins.without_order("categories have no location"),
             bins.too_few_values,
-            [None if one else one_bin for one in known.tolist()],
+            reasons(~bins.located, NotMeasured("the baseline's values are all in one bin")),
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from statistics import NormalDist
 from typing import Final
@@ -25,6 +26,11 @@ def log_survivals(z: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([log_survival(one) for one in z.tolist()])
 
 
+@functools.lru_cache(maxsize=4096)
 def inverse_survival(p: float) -> float:
     """The z with P(N >= z) = p; 0 for p from 1/2 on."""
     return -_NORMAL.inv_cdf(p) if p < 0.5 else 0.0
+
+
+def inverse_survivals(p: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([inverse_survival(one) for one in np.atleast_1d(p).tolist()])

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.drift import DriftTest
-from tidegauge.drift.results import Findings, NotMeasured
-from tidegauge.drift.window_bins import AlarmLevel, Counts, FeatureBins, WindowBins
+from tidegauge.drift.results import Counts, Findings, NotMeasured
+from tidegauge.drift.window_bins import AlarmLevel, FeatureBins, WindowBins
 from tidegauge.errors import InvalidExtension
 from tidegauge.extensions import load_extension, what_failed
 
@@ -54,10 +54,10 @@ def own_test(name: str, *, decides: bool) -> DriftTest:
 
 def each_feature(test: FeatureTest, *, decides: bool = False) -> DriftTest:
     def of_all(bins: WindowBins, level: AlarmLevel) -> Findings:
-        dispersions = np.broadcast_to(level.dispersion, len(bins.features)).tolist()
-        described = zip(bins.features, dispersions, bins.too_few_rows, strict=True)
+        few = bins.too_few_rows
         answers = [
-            why or answer_of(test, feature, level.scaled(scale), decides=decides) for feature, scale, why in described
+            few.get(at) or answer_of(test, feature, level.of(at), decides=decides)
+            for at, feature in enumerate(bins.features)
         ]
         units = {answer.unit for answer in answers if isinstance(answer, Finding)}
         return _findings(answers, unit=min(units, default=""))
@@ -91,8 +91,8 @@ def share_changed(bins: FeatureBins, chosen: NDArray[np.bool_], level: AlarmLeve
     """
     before, now = (float(counts[chosen].sum()) for counts in (bins.reference, bins.window))
     was, became = before / bins.reference_rows, now / bins.rows
-    low, high = _interval(was, bins.reference_rows, level.baseline)
-    low, high = min(low, was - level.minimum_effect), max(high, was + level.minimum_effect)
+    low, high = _interval(was, bins.reference_rows, float(level.baseline))
+    low, high = min(low, was - float(level.minimum_effect)), max(high, was + float(level.minimum_effect))
     nearest = min(max(became, low), high)
     log_p_value = math.log(2) - bins.rows / float(level.dispersion) * _information(became, nearest)
     return Finding(became - was, "share of the rows", math.exp(min(log_p_value, 0.0)))
@@ -145,7 +145,7 @@ def _findings(answers: list[Finding | NotMeasured], *, unit: str) -> Findings:
         log_p_value=np.array([_log(finding.p_value) for finding in found]),
         effect=effects,
         unit=unit,
-        why=[answer if isinstance(answer, NotMeasured) else None for answer in answers],
+        why={at: answer for at, answer in enumerate(answers) if isinstance(answer, NotMeasured)},
     )
 
 
@@ -157,7 +157,7 @@ def _log(p_value: float | None) -> float:
 
 def _unavailable(why: str) -> DriftTest:
     def of_all(bins: WindowBins, level: AlarmLevel) -> Findings:
-        return _findings([NotMeasured(why)] * len(bins.features), unit="")
+        return _findings([NotMeasured(why)] * len(bins), unit="")
 
     return of_all
 

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from tidegauge.drift.divergence_null import findings
-from tidegauge.drift.results import Findings, NotMeasured, first_reason
+from tidegauge.drift.results import Array, Findings, NotMeasured, Reasons, first_reason
 from tidegauge.drift.window_bins import AlarmLevel, WindowBins
 
 LEAST_EXPECTED: Final = 10.0
@@ -33,11 +33,11 @@ def pearson(bins: WindowBins, level: AlarmLevel) -> Findings:
         effect=found,
         unit="",
         empty_bins=bins.sizes - bins.sums(used.astype(np.int64)),
-        why=first_reason(bins.too_few_rows, [_too_few_expected(one) for one in least.tolist()]),
+        why=first_reason(bins.too_few_rows, _too_few_expected(least)),
     )
 
 
-def _too_few_expected(least: float) -> NotMeasured | None:
-    if least > LEAST_EXPECTED:
-        return None
-    return NotMeasured(f"needs more than {LEAST_EXPECTED:g} expected rows in every bin, one has {least:.3g}")
+def _too_few_expected(least: Array) -> Reasons:
+    needed = f"needs more than {LEAST_EXPECTED:g} expected rows in every bin, one has"
+    few = np.flatnonzero(~(least > LEAST_EXPECTED)).tolist()
+    return {at: NotMeasured(f"{needed} {least[at]:.3g}") for at in few}

@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 
 from tidegauge.drift import normal_tail
-from tidegauge.drift.results import Findings, NotMeasured, first_reason
-from tidegauge.drift.window_bins import AlarmLevel, Array, WindowBins
+from tidegauge.drift.results import Findings, NotMeasured, first_reason, reasons
+from tidegauge.drift.window_bins import AlarmLevel, WindowBins
 
 _TAILS: Final = 3.0
 """Two sides, times 1.5."""
@@ -28,13 +28,12 @@ def wasserstein(bins: WindowBins, level: AlarmLevel) -> Findings:
     """
     with np.errstate(over="ignore", invalid="ignore"):  # of positions near the largest number: not measured, below
         distance = (np.abs(bins.cumulative_gaps[:, :-1]) * np.diff(bins.positions, axis=1)).sum(axis=1)
-        spread = _spread(bins)
+    spread = bins.reference_deviations
     usable = (spread > 0) & np.isfinite(distance)
-    uncertainty = normal_tail.inverse_survival(level.baseline / _TAILS) / np.sqrt(np.maximum(bins.reference_values, 1))
+    uncertainty = normal_tail.inverse_survivals(level.baseline / _TAILS) / np.sqrt(np.maximum(bins.reference_values, 1))
     scale = np.sqrt(bins.values / level.dispersion)
     relative = np.where(usable, distance, 0.0) / np.where(usable, spread, 1.0)
     excess = np.maximum(relative - np.maximum(level.minimum_effect, uncertainty), 0.0) * scale
-    no_spread = NotMeasured("the baseline's values have no spread that could be told")
     return Findings(
         statistic=relative * scale,
         log_p_value=np.minimum(normal_tail.log_survivals(excess) + math.log(_TAILS), 0.0),
@@ -43,13 +42,6 @@ def wasserstein(bins: WindowBins, level: AlarmLevel) -> Findings:
         why=first_reason(
             bins.without_order("categories have no distance"),
             bins.too_few_values,
-            [None if one else no_spread for one in usable.tolist()],
+            reasons(~usable, NotMeasured("the baseline's values have no spread that could be told")),
         ),
     )
-
-
-def _spread(bins: WindowBins) -> Array:
-    """Standard deviation of the reference's positions."""
-    weights = bins.in_rows(bins.reference) / np.maximum(bins.reference_values, 1)[:, None]
-    centred = bins.positions - (weights * bins.positions).sum(axis=1, keepdims=True)
-    return np.asarray(np.sqrt((weights * centred**2).sum(axis=1)))

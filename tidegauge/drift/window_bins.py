@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.drift.results import NotMeasured, Reasons
+from tidegauge.drift.references import References, gathered, smoothed
+from tidegauge.drift.results import Array, Counts, NotMeasured, Reasons, first_reason, reasons
 from tidegauge.errors import IncompatibleSummaries
 from tidegauge.features import Kind
-
-Counts = NDArray[np.int64] | NDArray[np.float64]
-Array = NDArray[np.float64]
-
-PSEUDO_COUNT: Final = 0.5
-"""
-Added to each bin on both sides. A fixed tiny epsilon instead would make one empty bin decide a whole divergence.
-"""
 
 
 @dataclass(frozen=True)
@@ -60,20 +54,68 @@ class FeatureBins:
         return self.reference_rows - float(self.reference[-1])
 
 
+@dataclass(frozen=True)
+class ComparedBins:
+    """A window's bins beside the reference's. window: counts, features one after the other, as in the references."""
+
+    references: References
+    window: Counts
+
+    @classmethod
+    def of(cls, features: Sequence[FeatureBins]) -> ComparedBins:
+        """features: at least one."""
+        references = References(
+            [feature.reference for feature in features],
+            names=[feature.name for feature in features],
+            kinds=[feature.kind for feature in features],
+            positions=[feature.positions for feature in features],
+        )
+        return cls(references, np.concatenate([feature.window for feature in features]))
+
+    def __len__(self) -> int:
+        return len(self.references)
+
+    @cached_property
+    def features(self) -> list[FeatureBins]:
+        of = self.references
+        windows: Any = np.split(self.window, of.starts[1:])
+        return list(map(FeatureBins, of.names, of.kinds, of.listed, windows, of.positions))
+
+    @cached_property
+    def rows(self) -> Array:
+        """Of each feature."""
+        return np.asarray(np.add.reduceat(self.window, self.references.starts), dtype=np.float64)
+
+
 class WindowBins:
     """
-    The bins of all features, for tests that work on all at once. Arrays of bins have the features' one after the other,
-    as `sizes` and `starts` say; arrays of features have an entry per feature.
+    The bins of all features of a window, or of several windows, for tests that work on all at once: they know of
+    features alone. Arrays of bins have the features' one after the other, as `sizes` and `starts` say; arrays of
+    features have an entry per feature.
     """
 
-    def __init__(self, features: Sequence[FeatureBins], *, min_count: int) -> None:
-        """features: at least one. min_count: rows, or values, without which a test does not measure."""
-        self.features = features
-        self.min_count = min_count
-        self.reference: Array = np.concatenate([feature.reference for feature in features]).astype(np.float64)
-        self.window: Array = np.concatenate([feature.window for feature in features]).astype(np.float64)
-        self.sizes = np.array([len(feature.reference) for feature in features])
-        self.starts = np.cumsum(self.sizes) - self.sizes
+    def __init__(self, windows: Sequence[ComparedBins], *, min_counts: Sequence[int]) -> None:
+        """windows: at least one, of at least one feature. min_counts: as min_count, of each window."""
+        self._windows = windows
+        self._parts = [one.references for one in windows]
+        lengths = [len(one) for one in windows]
+        self.min_count: NDArray[np.int64] = np.repeat(min_counts, lengths)
+        """Of each feature: rows, or values, without which a test does not measure."""
+        self.window: Array = _together([one.window for one in windows])
+        self.sizes = self._of_references(lambda one: one.sizes)
+        self.starts: NDArray[np.int64] = np.cumsum(self.sizes) - self.sizes
+
+    @classmethod
+    def of(cls, features: Sequence[FeatureBins], *, min_count: int) -> WindowBins:
+        """Of one window."""
+        return cls([ComparedBins.of(features)], min_counts=[min_count])
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @cached_property
+    def features(self) -> list[FeatureBins]:
+        return [feature for one in self._windows for feature in one.features]
 
     def sums(self, of_bins: NDArray[Any]) -> NDArray[Any]:
         """Of each feature's bins."""
@@ -84,9 +126,8 @@ class WindowBins:
         return np.repeat(of_features, self.sizes)
 
     @cached_property
-    def ordered(self) -> NDArray[np.bool_]:
-        """Features whose bins have an order: all but categories."""
-        return np.array([feature.kind != "categorical" for feature in self.features])
+    def reference(self) -> Array:
+        return self._of_references(lambda one: one.counts)
 
     @cached_property
     def rows(self) -> Array:
@@ -94,7 +135,7 @@ class WindowBins:
 
     @cached_property
     def reference_rows(self) -> Array:
-        return self.sums(self.reference)
+        return self._of_references(lambda one: one.rows)
 
     @cached_property
     def values(self) -> Array:
@@ -103,19 +144,26 @@ class WindowBins:
 
     @cached_property
     def reference_values(self) -> Array:
-        return np.asarray(self.reference_rows - self.reference[self.starts + self.sizes - 1])
+        return self._of_references(lambda one: one.values)
 
     @cached_property
     def shares(self) -> Array:
         """Of the window, smoothed: all above 0."""
-        return self._smoothed(self.window, self.rows)
+        return smoothed(self.window, self.rows, self.sizes)
 
     @cached_property
     def reference_shares(self) -> Array:
-        return self._smoothed(self.reference, self.reference_rows)
+        return self._of_references(lambda one: one.shares)
 
-    def _smoothed(self, counts: Array, rows: Array) -> Array:
-        return np.asarray((counts + PSEUDO_COUNT) / self.spread(rows + PSEUDO_COUNT * self.sizes))
+    @cached_property
+    def location_scores(self) -> Array:
+        """Normal scores of the bins, 0 for missing values and for features that are not `located`."""
+        return self._of_references(lambda one: one.location)
+
+    @cached_property
+    def located(self) -> NDArray[np.bool_]:
+        """Features whose reference is not all in one bin."""
+        return self._of_references(lambda one: one.located)
 
     @cached_property
     def cumulative_gaps(self) -> Array:
@@ -123,59 +171,54 @@ class WindowBins:
         (features, widest): share of the window's values up to each bin, less the reference's. 0 beyond a feature's
         bins, for all of a feature without order.
         """
-        window = np.cumsum(self.in_rows(self.window), axis=1) / np.maximum(self.values, 1)[:, None]
-        reference = np.cumsum(self.in_rows(self.reference), axis=1) / np.maximum(self.reference_values, 1)[:, None]
-        return np.where(self._is_place, window - reference, 0.0)
-
-    def in_rows(self, of_bins: Array) -> Array:
-        """(features, widest), 0 for missing values and beyond a feature's bins, for all of a feature without order."""
-        rows = np.zeros(self._is_place.shape)
-        rows[self._is_place] = of_bins[self._of_values]
-        return rows
+        places = self._places
+        rows = np.zeros(places.shape)
+        rows[places] = self.window[self._of_references(lambda one: one.placed)]
+        window = np.cumsum(rows, axis=1) / np.maximum(self.values, 1)[:, None]
+        return np.where(places, window - self._of_references(lambda one: one.cumulative), 0.0)
 
     @cached_property
     def positions(self) -> Array:
-        """(features, widest); beyond a feature's bins the last one."""
-        known = [f.positions if f.kind != "categorical" else None for f in self.features]
-        rows = np.zeros(self._is_place.shape)
-        for row, positions in zip(rows, known, strict=True):
-            if positions is not None and len(positions):
-                row[: len(positions)] = positions
-                row[len(positions) :] = positions[-1]
-        return rows
+        """(features, widest): where the bins stand; beyond a feature's bins the last one."""
+        return self._of_references(lambda one: one.standing)
 
     @cached_property
-    def _is_place(self) -> NDArray[np.bool_]:
-        values = np.where(self.ordered, self.sizes - 1, 0)
-        return np.asarray(np.arange(max(int(values.max()), 1)) < values[:, None])
-
-    @cached_property
-    def _of_values(self) -> NDArray[np.bool_]:
-        """Which bins are places of values that have an order."""
-        chosen = self.spread(self.ordered)
-        chosen[self.starts + self.sizes - 1] = False
-        return chosen
+    def reference_deviations(self) -> Array:
+        """Standard deviations of the positions of the reference's values."""
+        return self._of_references(lambda one: one.deviation)
 
     @cached_property
     def too_few_rows(self) -> Reasons:
-        return [
-            NotMeasured(f"needs {self.min_count} rows, the window has {rows:.0f}") if rows < self.min_count else None
-            for rows in self.rows.tolist()
-        ]
+        few = np.flatnonzero(self.rows < self.min_count).tolist()
+        return {at: NotMeasured(f"needs {self.min_count[at]} rows, the window has {self.rows[at]:.0f}") for at in few}
 
     @cached_property
     def too_few_values(self) -> Reasons:
-        of_both = zip(self.values.tolist(), self.reference_values.tolist(), strict=True)
-        return [self._why_too_few(values, reference) for values, reference in of_both]
-
-    def _why_too_few(self, values: float, reference: float) -> NotMeasured | None:
-        if values < self.min_count:
-            return NotMeasured(f"needs {self.min_count} values, the window has {values:.0f}")
-        return None if reference else NotMeasured("the baseline has no values")
+        few = np.flatnonzero(self.values < self.min_count).tolist()
+        return first_reason(
+            {at: NotMeasured(f"needs {self.min_count[at]} values, the window has {self.values[at]:.0f}") for at in few},
+            reasons(self.reference_values == 0, NotMeasured("the baseline has no values")),
+        )
 
     def without_order(self, why: str) -> Reasons:
-        reason = NotMeasured(why)
-        return [None if ordered else reason for ordered in self.ordered.tolist()]
+        return reasons(~self._ordered, NotMeasured(why))
+
+    @cached_property
+    def _ordered(self) -> NDArray[np.bool_]:
+        return self._of_references(lambda one: one.ordered)
+
+    @cached_property
+    def _places(self) -> NDArray[np.bool_]:
+        """(features, widest): whether a bin of values is there."""
+        values = np.where(self._ordered, self.sizes - 1, 0)
+        return np.asarray(np.arange(max(int(values.max()), 1)) < values[:, None])
+
+    def _of_references(self, of: Callable[[References], NDArray[Any]]) -> NDArray[Any]:
+        return gathered(self._parts, of)
+
+
+def _together(windows: Sequence[Counts]) -> Array:
+    return np.concatenate(windows).astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,15 +227,53 @@ class AlarmLevel:
     window: probability of a false alarm that one test of one feature in one window may spend; 0 while nothing may be
     spent, None for a test that does not decide by its p-value. baseline: the same for the baseline's own sampling
     error, which every window shares and which is therefore paid once. minimum_effect: in the test's unit. dispersion:
-    variance of a window's counts relative to independent rows, >= 1, of all features or of each. fixed: size of the
-    effect from which the user calls it drift, whatever the p-value.
+    variance of a window's counts relative to independent rows, >= 1. fixed: size of the effect from which the user
+    calls it drift, whatever the p-value; None or NaN where there is none.
+
+    Each of all features or, as an array, of each.
     """
 
-    window: float | None
-    baseline: float
-    minimum_effect: float
+    window: float | Array | None
+    baseline: float | Array
+    minimum_effect: float | Array
     dispersion: float | Array = 1.0
-    fixed: float | None = None
+    fixed: float | Array | None = None
 
     def scaled(self, dispersion: float | Array) -> AlarmLevel:
-        return replace(self, dispersion=dispersion)
+        return AlarmLevel(self.window, self.baseline, self.minimum_effect, dispersion, self.fixed)
+
+    def of(self, at: int) -> AlarmLevel:
+        """One feature's, in plain numbers."""
+        fixed = None if self.fixed is None else _at(self.fixed, at)
+        return AlarmLevel(
+            None if self.window is None else _at(self.window, at),
+            _at(self.baseline, at),
+            _at(self.minimum_effect, at),
+            _at(self.dispersion, at),
+            None if fixed is None or math.isnan(fixed) else fixed,
+        )
+
+
+def _at(of_features: float | Array, at: int) -> float:
+    return float(of_features[at]) if isinstance(of_features, np.ndarray) else of_features
+
+
+def stacked(levels: Sequence[AlarmLevel], lengths: Sequence[int]) -> AlarmLevel:
+    """The levels of one test in several windows as one, of each feature. lengths: features of the windows."""
+
+    def of_each(values: Sequence[float | Array]) -> float | Array:
+        if not any(isinstance(value, np.ndarray) for value in values) and len(set(values)) == 1:
+            return values[0]
+        described = zip(values, lengths, strict=True)
+        return np.concatenate(
+            [one if isinstance(one, np.ndarray) else np.full(length, one) for one, length in described]
+        )
+
+    windows = [level.window for level in levels if level.window is not None]
+    return AlarmLevel(
+        window=of_each(windows) if windows else None,
+        baseline=of_each([level.baseline for level in levels]),
+        minimum_effect=of_each([level.minimum_effect for level in levels]),
+        dispersion=of_each([level.dispersion for level in levels]),
+        fixed=of_each([math.nan if level.fixed is None else level.fixed for level in levels]),
+    )

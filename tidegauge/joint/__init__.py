@@ -9,21 +9,23 @@ is a function of the same shape and a line here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
-from tidegauge.drift.results import DriftResult
-from tidegauge.joint.correlation import correlation_change
+from tidegauge.drift.results import Answers, DriftResult, Outcomes
+from tidegauge.joint.correlation import correlation_changes
 from tidegauge.joint.evidence import Evidence
-from tidegauge.joint.mean_shift import mean_shift
+from tidegauge.joint.mean_shift import mean_shifts
 
-JointTest: TypeAlias = Callable[[Evidence], DriftResult]
+JointTest: TypeAlias = Callable[[Sequence[Evidence]], list[DriftResult]]
+"""Of several windows, for the sake of what is quicker worked out together."""
 
 JOINT_TESTS: Final[Mapping[str, JointTest]] = {
-    "mean_shift": mean_shift,
-    "correlation": correlation_change,
+    "mean_shift": mean_shifts,
+    "correlation": correlation_changes,
 }
 
 
-def run_joint_tests(evidence: Evidence) -> dict[str, DriftResult]:
-    return {name: test(evidence) for name, test in JOINT_TESTS.items()}
+def run_joint_tests(windows: Sequence[Evidence]) -> Outcomes:
+    """Per window, the results by test."""
+    return Outcomes({name: Answers.of(test(windows)) for name, test in JOINT_TESTS.items()})

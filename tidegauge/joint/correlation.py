@@ -8,6 +8,7 @@ over the pairs; the interval null leaves room for the baseline's own uncertainty
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -21,8 +22,12 @@ SMALLEST_CHANGE: Final = 0.2
 """Of a correlation near 0; as Fisher's z, so of strong ones less."""
 
 
-def correlation_change(evidence: Evidence) -> DriftResult:
+def correlation_changes(windows: Sequence[Evidence]) -> list[DriftResult]:
     """Effect: the change of the correlation that has changed most, signed."""
+    return list(map(_change, windows))
+
+
+def _change(evidence: Evidence) -> DriftResult:
     cross = evidence.summary.cross
     if cross is None:
         return NotMeasured("statistics.covariance is off, or was for a part of the window")

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.drift.chi_squared import inverse_survival, log_survival
+from tidegauge.drift.chi_squared import inverse_survival, log_survivals
 from tidegauge.drift.results import DriftResult, Measured, NotMeasured
 from tidegauge.joint.evidence import Evidence
 
@@ -27,8 +28,28 @@ bins alone would look like a shift there.
 """
 
 
-def mean_shift(evidence: Evidence) -> DriftResult:
+def mean_shifts(windows: Sequence[Evidence]) -> list[DriftResult]:
     """Effect: the Mahalanobis distance of the locations, in standard deviations."""
+    found = list(map(_distance, windows))
+    measured = [one for one in found if isinstance(one, _Distance)]
+    statistics, features, noncentralities = (np.array([one[at] for one in measured]) for at in range(3))
+    logs = iter(log_survivals(statistics, features, noncentralities).tolist() if measured else ())
+    return [one if isinstance(one, NotMeasured) else one.with_p_value(next(logs)) for one in found]
+
+
+class _Distance(NamedTuple):
+    """statistic: compared with non-central chi-squared of so many features, as degrees of freedom."""
+
+    statistic: float
+    features: int
+    noncentrality: float
+    effect: float
+
+    def with_p_value(self, log_p_value: float) -> Measured:
+        return Measured(self.statistic, log_p_value, None, self.effect, "standard deviations")
+
+
+def _distance(evidence: Evidence) -> _Distance | NotMeasured:
     if evidence.rows < evidence.min_count:
         return NotMeasured(f"needs {evidence.min_count} rows, the window has {evidence.rows:.0f}")
     if evidence.correlation is None:
@@ -44,16 +65,10 @@ def mean_shift(evidence: Evidence) -> DriftResult:
     uncertainty = inverse_survival(evidence.baseline, len(known)) / evidence.profile.rows
     scale = evidence.rows / evidence.dispersion
     allowed = max(evidence.minimum_shift**2, uncertainty)
-    return Measured(
-        statistic=scale * squared,
-        log_p_value=log_survival(scale * squared, len(known), scale * allowed),
-        threshold=None,
-        effect=float(np.sqrt(squared)),
-        unit="standard deviations",
-    )
+    return _Distance(scale * squared, len(known), scale * allowed, float(np.sqrt(squared)))
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=256)
 def _directions(correlation: bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Variances and, as columns, the directions that have them. Windows have the same baseline again and again."""
     matrix = np.frombuffer(correlation)

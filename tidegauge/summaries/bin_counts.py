@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -73,31 +73,42 @@ class BinCounts:
     @cached_property
     def weighted(self) -> list[WeightedBins]:
         """One per feature; the same in whatever order the summaries were merged, to the last bit."""
+        described = zip(pairwise(self.bounds), self._effective[0].tolist(), self.effective_values.tolist(), strict=True)
+        return [WeightedBins(self.sums[start:end], of_all, known) for (start, end), of_all, known in described]
+
+    @cached_property
+    def sums(self) -> Array:
+        """Of weights: as `counts`, whose sums they are where every weight is 1."""
+        plain = self.counts.astype(np.float64)
+        return plain if not self.strata.parts else self._of_strata(lambda weight: weight)
+
+    @property
+    def effective_values(self) -> Array:
+        """As WeightedBins has them, of each feature."""
+        return self._effective[1]
+
+    @cached_property
+    def _effective(self) -> tuple[Array, Array]:
+        """Rows and values."""
+        starts, missing = np.array(self.bounds[:-1]), np.array(self.bounds[1:]) - 1
         if not self.strata.parts:
-            return self._of_equal_weights()
+            rows = np.add.reduceat(self.sums, starts)
+            return rows, rows - self.sums[missing]
+        squares = self._of_strata(lambda weight: weight * weight)
+        spans = list(pairwise(self.bounds))
+        return (
+            np.array([_kish(self.sums[start:end], squares[start:end]) for start, end in spans]),
+            np.array([_kish(self.sums[start : end - 1], squares[start : end - 1]) for start, end in spans]),
+        )
+
+    def _of_strata(self, factor: Callable[[float], float]) -> Array:
+        """Each row times this of its weight."""
         weights = sorted(self.strata.parts)
         parts = [self.strata.parts[weight] for weight in weights]
-        plain = self.counts - np.sum(parts, axis=0, dtype=np.int64)
-        sums, squares = plain.astype(np.float64), plain.astype(np.float64)
+        found = (self.counts - np.sum(parts, axis=0, dtype=np.int64)).astype(np.float64)
         for weight, part in zip(weights, parts, strict=True):
-            sums += weight * part
-            squares += weight * weight * part
-        return [
-            WeightedBins(
-                counts=sums[start:end],
-                effective_rows=_kish(sums[start:end], squares[start:end]),
-                effective_values=_kish(sums[start : end - 1], squares[start : end - 1]),
-            )
-            for start, end in pairwise(self.bounds)
-        ]
-
-    def _of_equal_weights(self) -> list[WeightedBins]:
-        ends = np.array(self.bounds)
-        rows = np.add.reduceat(self.counts, ends[:-1])
-        values = rows - self.counts[ends[1:] - 1]
-        described = zip(pairwise(self.bounds), rows.tolist(), values.tolist(), strict=True)
-        sums = self.counts.astype(np.float64)
-        return [WeightedBins(sums[start:end], float(of_all), float(known)) for (start, end), of_all, known in described]
+            found += factor(weight) * part
+        return np.asarray(found)
 
     def to_state(self) -> dict[str, Any]:
         return {"counts": self.counts, "bounds": list(self.bounds), "strata": self.strata.to_state(np.asarray)}

@@ -113,4 +113,5 @@ class WindowRows:
     @cached_property
     def quantities(self) -> list[int]:
         """Positions of the features whose values are numbers and not codes."""
-        return [at for at, feature in enumerate(self.profile.schema.features) if feature.kind != "categorical"]
+        positions: list[int] = np.flatnonzero(self.profile.schema.quantities).tolist()
+        return positions

@@ -20,7 +20,7 @@ from aggregator.sinks.prometheus import VERSIONS, Metrics, serve
 from aggregator.told import told_of_report
 from aggregator.watching import MicroBatch
 from localsystem.ports import HOST, free_ports
-from tests.aggregator.doors import START_MS
+from tests.aggregator.doors import START_MS, judged
 from tests.aggregator.sinks.test_sql import report
 from tests.support.schemas import DATA
 
@@ -86,7 +86,7 @@ def test_verdicts_alerts_stream_and_sinks_are_told(tmp_path: Path) -> None:
     outbox.follow(["nowhere"])
     outbox.append([PackedOutput.of(Output(REPORT, "t", "k", b"{}"))])
     metrics.follow([Courier(Nowhere(), outbox)], [outbox], ["doors"])
-    metrics.output(CLOSED, told_of_report(orjson.loads(report(0))))
+    metrics.output(CLOSED, told_of_report(judged()))
     metrics.output(ALERT, ALERT_DOCUMENT)
     metrics.output(TALLY, {"reason": "not_json", "count": 3})
     metrics.output(LATE, {"reason": "late", "records": 2})
@@ -128,7 +128,7 @@ def test_alerts_that_fire_are_known_after_a_restart_until_they_are_resolved(tmp_
 
 def test_labels_are_bounded(tmp_path: Path) -> None:
     metrics = Metrics(tmp_path / "open.json")
-    closed = told_of_report(orjson.loads(report(0)))
+    closed = told_of_report(judged())
     for number in range(VERSIONS + 5):
         metrics.output(CLOSED, closed | {"version": f"v{number}", "end_ms": START_MS + number})
     told = [name for name in scrape(metrics) if name.startswith("tidegauge_drifted{")]

@@ -12,25 +12,12 @@ from sqlalchemy.dialects import postgresql
 from aggregator.errors import StartError
 from aggregator.sinks.sql import SqlStore, upsert
 from aggregator.sinks.tables import REPORTS
-from tests.aggregator.doors import catalogue, profile, traffic, window_key
+from tests.aggregator.doors import judged, window_key
 from tests.support.schemas import DATA
-from tidegauge.records import Heartbeat, InferenceRecord
-from tidegauge.summaries.window_summary import summarise
-from tidegauge.verdict import judge
 
 
 def report(start_ms: int = 0, *, revision: int = 0, seconds: int = 5) -> bytes:
-    messages = traffic(seconds)
-    records = [message for message in messages if isinstance(message, InferenceRecord)]
-    beats = [message for message in messages if isinstance(message, Heartbeat)]
-    return judge(
-        monitor=catalogue().monitors["doors"],
-        profile=profile(),
-        version="1",
-        window=window_key(start_ms).window,
-        summary=summarise(records, beats, profile()),
-        revision=revision,
-    ).encode()
+    return judged(start_ms, revision=revision, seconds=seconds).encode()
 
 
 def query(path: Path, statement: str) -> list[Any]:

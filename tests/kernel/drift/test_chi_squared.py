@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2, ncx2, poisson
 
-from tidegauge.drift.chi_squared import inverse_survival, log_survival, noncentral_survival, survival
+from tidegauge.drift.chi_squared import (
+    inverse_survival,
+    log_survival,
+    log_survivals,
+    noncentral_survival,
+    survival,
+)
 
 DEGREES = [1, 2, 3, 7, 16, 17, 34]
 
@@ -88,3 +94,12 @@ def test_the_tails_logarithm_goes_on_where_the_tail_underflows(df: int, noncentr
 
 def test_far_below_its_mean_a_value_is_certain() -> None:
     assert log_survival(500.0, 16, 4000.0) == 0.0
+
+
+def test_a_tail_is_the_same_to_the_last_bit_whichever_others_are_asked_for_with_it() -> None:
+    rng = np.random.default_rng(1)
+    df, noncentrality = rng.integers(1, 60, 400), rng.choice([0.0, 0.3, 8.0, 90.0, 2000.0], 400) * rng.random(400)
+    x = (df + noncentrality) * rng.choice([0.1, 0.9, 1.1, 3.0, 20.0], 400)
+    alone = [log_survival(*one) for one in zip(x.tolist(), df.tolist(), noncentrality.tolist(), strict=True)]
+    assert log_survivals(x, df, noncentrality).tolist() == alone
+    assert log_survivals(x[::-3], df[::-3], noncentrality[::-3]).tolist() == alone[::-3]

@@ -36,7 +36,7 @@ def test(request: pytest.FixtureRequest) -> DriftTest:
 @pytest.mark.parametrize("name", [*DRIFT_TESTS, *REPORTED_TESTS])
 def test_a_built_in_test_keeps_what_is_asked_of_a_users_own(name: str) -> None:
     def one_at_a_time(bins: FeatureBins, level: AlarmLevel) -> Finding | NotMeasured:
-        result = result_of({**DRIFT_TESTS, **REPORTED_TESTS}[name], WindowBins([bins], min_count=1), level)
+        result = result_of({**DRIFT_TESTS, **REPORTED_TESTS}[name], WindowBins.of([bins], min_count=1), level)
         return result if isinstance(result, NotMeasured) else Finding(result.effect, result.unit, result.p_value)
 
     check_drift_test(one_at_a_time, decides=name in DRIFT_TESTS)
@@ -141,9 +141,9 @@ def test_a_feature_is_judged_alike_alone_and_among_others(name: str) -> None:
     ]
     dispersions = np.array([1.0, 2.0, 1.5, 40.0, 1.0, 1.0, 3.0])
     level = AlarmLevel(1e-6, 1e-4, 0.001, dispersions)
-    among = run_tests({"test": test}, WindowBins(features, min_count=5), {"test": level})
+    among = run_tests({"test": test}, WindowBins.of(features, min_count=5), {"test": level})
     for feature, dispersion, found in zip(features, dispersions.tolist(), among, strict=True):
-        alone = result_of(test, WindowBins([feature], min_count=5), level.scaled(dispersion))
+        alone = result_of(test, WindowBins.of([feature], min_count=5), level.scaled(dispersion))
         assert numbers_of(found["test"]) == pytest.approx(numbers_of(alone), rel=1e-12, abs=1e-12)
 
 

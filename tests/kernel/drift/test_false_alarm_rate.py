@@ -42,7 +42,7 @@ def alarms(
     edges = cut_edges(NUMBER, reference)
     counts = count_bins(edges, reference)
     judged = [FeatureBins("x", "numeric", counts, count_bins(edges, draw(rng, rows))) for _ in range(windows)]
-    results = run_tests(DRIFT_TESTS, WindowBins(judged, min_count=100), dict.fromkeys(DRIFT_TESTS, level))
+    results = run_tests(DRIFT_TESTS, WindowBins.of(judged, min_count=100), dict.fromkeys(DRIFT_TESTS, level))
     return sum(isinstance(result, Measured) and result.drifted for one in results for result in one.values())
 
 
@@ -88,7 +88,7 @@ def share_found(change: Draw, *, reference_rows: int, rows: int, tests: tuple[st
     edges = cut_edges(NUMBER, reference)
     counts = count_bins(edges, reference)
     judged = [FeatureBins("x", "numeric", counts, count_bins(edges, change(rng, rows))) for _ in range(40)]
-    results = run_tests({test: DRIFT_TESTS[test] for test in tests}, WindowBins(judged, min_count=100), LEVELS)
+    results = run_tests({test: DRIFT_TESTS[test] for test in tests}, WindowBins.of(judged, min_count=100), LEVELS)
     found = [any(isinstance(result, Measured) and result.drifted for result in one.values()) for one in results]
     return sum(found) / 40
 

@@ -15,8 +15,9 @@ from scipy.stats import chi2, ncx2
 from tests.support.bins import one_feature, result_of
 from tidegauge.binning import count_bins, cut_edges
 from tidegauge.drift.jensen_shannon import jensen_shannon
+from tidegauge.drift.references import PSEUDO_COUNT
 from tidegauge.drift.results import Measured
-from tidegauge.drift.window_bins import PSEUDO_COUNT, AlarmLevel
+from tidegauge.drift.window_bins import AlarmLevel
 from tidegauge.features import FeatureSpec
 
 LEVEL = AlarmLevel(window=1e-6, baseline=1e-4, minimum_effect=0.002)

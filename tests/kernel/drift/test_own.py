@@ -23,7 +23,7 @@ REFERENCE = np.array([0, 900, 90, 10, 0, 0])
 
 
 def answered(test: FeatureTest, window: Any, *, level: AlarmLevel = LEVEL, decides: bool = True) -> DriftResult:
-    bins = WindowBins([FeatureBins("x", "numeric", REFERENCE, np.array(window))], min_count=100)
+    bins = WindowBins.of([FeatureBins("x", "numeric", REFERENCE, np.array(window))], min_count=100)
     return result_of(each_feature(test, decides=decides), bins, level)
 
 
@@ -128,7 +128,7 @@ def test_a_broken_promise_is_named(test: FeatureTest, promise: str) -> None:
     [("tests.support.own:nothing", "tests.support.own has no nothing"), ("no_such_module:test", "cannot import")],
 )
 def test_what_cannot_be_loaded_measures_nothing_and_says_why(name: str, why: str) -> None:
-    bins = WindowBins([FeatureBins("x", "numeric", REFERENCE, REFERENCE)], min_count=100)
+    bins = WindowBins.of([FeatureBins("x", "numeric", REFERENCE, REFERENCE)], min_count=100)
     found = result_of(own_test(name, decides=True), bins, LEVEL)
     assert isinstance(found, NotMeasured)
     assert why in found.why

@@ -12,12 +12,12 @@ from scipy.stats import chi2, ncx2, norm
 
 from tests.support.examples import numeric_schema
 from tidegauge.baseline import BaselineProfile
-from tidegauge.drift.results import Measured, NotMeasured
+from tidegauge.drift.results import DriftResult, Measured, NotMeasured
 from tidegauge.features import FeatureSchema, FeatureSpec, Matrix
 from tidegauge.joint import JOINT_TESTS, run_joint_tests
-from tidegauge.joint.correlation import SMALLEST_CHANGE, correlation_change
+from tidegauge.joint.correlation import SMALLEST_CHANGE, correlation_changes
 from tidegauge.joint.evidence import Evidence
-from tidegauge.joint.mean_shift import LEAST_VARIANCE, mean_shift
+from tidegauge.joint.mean_shift import LEAST_VARIANCE, mean_shifts
 from tidegauge.statistics_spec import Statistics
 from tidegauge.summaries.window_summary import summarise_matrix
 
@@ -43,6 +43,16 @@ def evidence(matrix: Matrix | None = None, **changes: Any) -> Evidence:
         "minimum_shift": 0.1,
     }
     return Evidence(**(fields | changes))
+
+
+def mean_shift(evidence: Evidence) -> DriftResult:
+    (found,) = mean_shifts([evidence])
+    return found
+
+
+def correlation_change(evidence: Evidence) -> DriftResult:
+    (found,) = correlation_changes([evidence])
+    return found
 
 
 def measured(result: object) -> Measured:
@@ -131,5 +141,9 @@ def test_a_baseline_from_before_correlations_were_kept_says_so() -> None:
     assert "fit it anew" in old.why
 
 
-def test_every_test_is_run_by_its_name() -> None:
-    assert list(run_joint_tests(evidence())) == list(JOINT_TESTS)
+def test_several_windows_are_tested_at_once_with_the_answers_that_each_has_alone() -> None:
+    windows = [evidence(), evidence(rows=99), evidence(rows(0.5, seed=3), dispersion=2.0)]
+    together = run_joint_tests(windows)
+    assert [list(results) for results in together] == [list(JOINT_TESTS)] * 3
+    for window, results in zip(windows, together, strict=True):
+        assert dict(results) == {"mean_shift": mean_shift(window), "correlation": correlation_change(window)}

@@ -17,9 +17,10 @@ from tests.support.examples import monitor_document, numeric_schema
 from tidegauge.baseline import BaselineProfile
 from tidegauge.features import Matrix
 from tidegauge.monitor import ModelMonitor, parse_monitor
-from tidegauge.statistics import feature_statistics, window_statistics
+from tidegauge.statistics import feature_statistics
 from tidegauge.summaries.quantile_sketches import RANK_ERROR
 from tidegauge.summaries.window_summary import WindowSummary, summarise_matrix
+from tidegauge.window_statistics import window_statistics
 
 MONITOR = parse_monitor(monitor_document())
 FEATURES = 3
