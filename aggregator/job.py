@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
@@ -116,11 +117,15 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - whatever it is, the micro-batch is not delivered
             raise DeliveryStopped(told(error)) from None
         finally:
-            outputs.unpersist()
+            # It fails where the query is being stopped, whose caches go with it: the error above is the one to tell.
+            with contextlib.suppress(Exception):
+                outputs.unpersist()
 
     def _deliver(self, outputs: DataFrame) -> None:
         # Dead letters may be many and come one by one; each micro-batch that has some has a tally of them, too.
-        rows = list(map(_packed, outputs.where(outputs.kind != DEAD_LETTER).collect()))
+        # By Arrow: as rows, Spark's pickler would turn each byte of a report into a character, and we those into bytes.
+        collected = outputs.where(outputs.kind != DEAD_LETTER).toArrow()
+        rows = list(map(PackedOutput, *(collected.column(name).to_pylist() for name in PackedOutput._fields)))
         has_letters = any(row.kind == TALLY for row in rows)
         letters = outputs.where(outputs.kind == DEAD_LETTER) if has_letters else None
         if rows:
