@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,10 +13,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from aggregator.catalogue import Catalogue
-from aggregator.evaluate import REPORT
+from aggregator.evaluate import REPORT, Output
 from aggregator.fold import DEAD, parts_of
 from aggregator.job import folded_of, stepped
-from aggregator.packed import unpacked
+from aggregator.packed import TOGETHER, Parcel
 from aggregator.replay import outputs_of_history
 from aggregator.settings import load_monitor
 from tidegauge.baseline import BaselineProfile
@@ -40,8 +40,7 @@ def monitor(records: DataFrame, spec: str | Path | ModelMonitor, profile: Baseli
     source = _with_names(records)
     if records.isStreaming:
         outputs = stepped(folded_of(source, catalogue), catalogue)
-        reports = outputs.where(outputs.kind == REPORT).select("key", "value", "length")
-        return reports.mapInArrow(_unpacked, _REPORT_COLUMNS)
+        return outputs.where(outputs.kind == TOGETHER).mapInArrow(_unpacked, _REPORT_COLUMNS)
     folded = folded_of(source, catalogue)
     ordered = folded.where(folded.monitor != DEAD).repartition("monitor").sortWithinPartitions("monitor", "end_ms")
     return ordered.mapInArrow(partial(_reports, catalogue), _REPORT_COLUMNS)
@@ -72,11 +71,15 @@ def _reports(catalogue: Catalogue, batches: Iterator[pa.RecordBatch]) -> Iterato
     parts = (part for batch in batches for part in parts_of(batch.to_pandas()))
     for output in outputs_of_history(parts, catalogue):
         if output.kind == REPORT:
-            yield pa.RecordBatch.from_pylist([{"key": output.key, "report": output.value.decode()}], schema=_REPORTS)
+            yield _frame([output])
 
 
 def _unpacked(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
-        values, lengths = batch.column("value").to_pylist(), batch.column("length").to_pylist()
-        reports = [unpacked(value, length).decode() for value, length in zip(values, lengths, strict=True)]
-        yield pa.record_batch([batch.column("key"), pa.array(reports, pa.string())], schema=_REPORTS)
+        for parcel in map(Parcel, *(batch.column(name).to_pylist() for name in Parcel._fields)):
+            yield _frame(parcel.outputs())
+
+
+def _frame(outputs: Iterable[Output]) -> pa.RecordBatch:
+    rows = [{"key": output.key, "report": output.value.decode()} for output in outputs if output.kind == REPORT]
+    return pa.RecordBatch.from_pylist(rows, schema=_REPORTS)

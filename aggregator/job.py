@@ -24,7 +24,7 @@ from aggregator.errors import DeliveryStopped, told
 from aggregator.evaluate import ALERT, CLOSED, DEAD_LETTER, LATE, STATE, TALLY
 from aggregator.fold import FOLDED_COLUMNS, Messages, fold
 from aggregator.outbox import Outbox
-from aggregator.packed import PACKED_COLUMNS, PackedOutput
+from aggregator.packed import PARCEL_COLUMNS, Parcel
 from aggregator.state import WindowProcessor
 
 log = logging.getLogger("aggregator")
@@ -54,10 +54,10 @@ def folded_of(source: DataFrame, catalogue: Catalogue) -> DataFrame:
 
 
 def stepped(folded: DataFrame, catalogue: Catalogue) -> DataFrame:
-    """folded: streaming, with fold.FOLDED_COLUMNS. Gives PACKED_COLUMNS."""
+    """folded: streaming, with fold.FOLDED_COLUMNS. Gives PARCEL_COLUMNS."""
     return folded.groupBy("shard").transformWithStateInPandas(
         WindowProcessor(catalogue),
-        outputStructType=PACKED_COLUMNS,
+        outputStructType=PARCEL_COLUMNS,
         outputMode="Append",
         timeMode="ProcessingTime",
     )
@@ -125,20 +125,20 @@ class Delivery:
         # Dead letters may be many and come one by one; each micro-batch that has some has a tally of them, too.
         # By Arrow: as rows, Spark's pickler would turn each byte of a report into a character, and we those into bytes.
         collected = outputs.where(outputs.kind != DEAD_LETTER).toArrow()
-        rows = list(map(PackedOutput, *(collected.column(name).to_pylist() for name in PackedOutput._fields)))
+        rows = list(map(Parcel, *(collected.column(name).to_pylist() for name in Parcel._fields)))
         has_letters = any(row.kind == TALLY for row in rows)
         letters = outputs.where(outputs.kind == DEAD_LETTER) if has_letters else None
         if rows:
             self._append(rows, letters)
         for row in rows:
             if row.kind in _TOLD:
-                document = orjson.loads(row.unpacked().value)
+                document = orjson.loads(row.value)
                 self._log(row.kind, document)
                 self._watcher(row.kind, document)
         self._log_dead_letters()
         self._log_states()
 
-    def _append(self, rows: Sequence[PackedOutput], letters: DataFrame | None) -> None:
+    def _append(self, rows: Sequence[Parcel], letters: DataFrame | None) -> None:
         for outbox in self._outboxes:
             self._wait(lambda outbox=outbox: outbox.wait_for_room(within_s=ROOM_S), "outbox_full the sinks are behind")  # type: ignore[misc]
         while not self._stopping.is_set():
@@ -146,7 +146,7 @@ class Delivery:
                 for outbox in self._outboxes:
                     outbox.append(rows)
                     if letters is not None and DEAD_LETTER in outbox.kinds:
-                        outbox.append(map(_packed, letters.toLocalIterator()))
+                        outbox.append(map(_parcel, letters.toLocalIterator()))
                 return
             except OSError as error:
                 log.error("outbox_unwritable %s; trying again", error.strerror)
@@ -202,8 +202,8 @@ _TOLD: Final = frozenset({CLOSED, ALERT, LATE, STATE, TALLY})
 _ADDED_UP: Final = ("open_windows", "kept_windows", "state_bytes", "late_records")
 
 
-def _packed(row: Any) -> PackedOutput:
-    return PackedOutput(row.kind, row.topic, row.key, bytes(row.value), row.length)
+def _parcel(row: Any) -> Parcel:
+    return Parcel(row.kind, row.topic, row.key, bytes(row.value), row.length, row.contents)
 
 
 def _log_closed(document: dict[str, Any]) -> None:

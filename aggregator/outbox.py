@@ -19,9 +19,9 @@ import pyarrow as pa
 
 from aggregator.durable import UNFINISHED, write_durably
 from aggregator.evaluate import Output
-from aggregator.packed import PackedOutput
+from aggregator.packed import LONG, TOGETHER, Parcel
 
-ENTRY_OUTPUTS: Final = 2_000
+ENTRY_PARCELS: Final = 2_000
 ENTRY_BYTES: Final = 16 << 20
 """Unpacked. One entry is in memory as a whole; a micro-batch that puts out more makes several."""
 
@@ -34,8 +34,11 @@ _SCHEMA: Final = pa.schema(
         ("key", pa.string()),
         ("value", pa.binary()),
         ("length", pa.int64()),
+        ("contents", pa.string()),
     ]
 )
+_EARLIER: Final = {"length": 0, "contents": None}
+"""What columns stand for that earlier versions did not write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ class Outbox:
         self.kinds = frozenset(kinds)
         self.directory = directory
         self._maximum_bytes = maximum_bytes
-        self._changed = threading.Condition()
+        self._changed, self._reading = threading.Condition(), threading.Lock()
+        self._read: Entry | None = None
         self._cursors: dict[str, int] = {}
         directory.mkdir(parents=True, exist_ok=True)
         for unfinished in directory.glob(f".*{UNFINISHED}"):
@@ -80,11 +84,11 @@ class Outbox:
                 self._cursors[sink] = _read_cursor(file) if file.exists() else oldest - 1
             self._remove_passed()
 
-    def append(self, outputs: Iterable[PackedOutput]) -> None:
+    def append(self, parcels: Iterable[Parcel]) -> None:
         """All are on disk when it returns. Raises OSError; then some may be, and will come again with the rest."""
         if not self._cursors:
             return
-        for chunk in _chunks(output for output in outputs if output.kind in self.kinds):
+        for chunk in _chunks(filter(self._takes, parcels)):
             number = self._last + 1
             size = write_durably(self._file(number), lambda file, chunk=chunk: _write(file, chunk))  # type: ignore[misc]
             with self._changed:
@@ -96,7 +100,7 @@ class Outbox:
         with self._changed:
             self._changed.wait_for(lambda: self._first_for(sink) is not None, within_s)
             number = self._first_for(sink)
-        return None if number is None else Entry(number, _read(self._file(number)))
+        return None if number is None else self._entry(number)
 
     def delivered(self, sink: str, number: int) -> None:
         """Raises OSError; then the entry will be delivered again, as it is when this sink does not deliver any more."""
@@ -126,6 +130,16 @@ class Outbox:
             cursor = self._cursors.get(sink, self._last)
             return sum(number > cursor for number in self._sizes)
 
+    def _takes(self, parcel: Parcel) -> bool:
+        return parcel.kind in self.kinds or (parcel.kind == TOGETHER and not LONG.isdisjoint(self.kinds))
+
+    def _entry(self, number: int) -> Entry:
+        """Sinks that keep up with each other take the same entry one after the other: it is unpacked once."""
+        with self._reading:
+            if self._read is None or self._read.number != number:
+                self._read = Entry(number, tuple(one for one in _read(self._file(number)) if one.kind in self.kinds))
+            return self._read
+
     def _first_for(self, sink: str) -> int | None:
         cursor = self._cursors.get(sink, self._last)
         return min((number for number in self._sizes if number > cursor), default=None)
@@ -147,22 +161,22 @@ def _read_cursor(file: Path) -> int:
     return int(file.read_text())
 
 
-def _chunks(outputs: Iterable[PackedOutput]) -> Iterator[list[PackedOutput]]:
-    chunk: list[PackedOutput] = []
+def _chunks(parcels: Iterable[Parcel]) -> Iterator[list[Parcel]]:
+    chunk: list[Parcel] = []
     size = 0
-    for output in outputs:
-        length = output.length or len(output.value)
-        if chunk and (len(chunk) == ENTRY_OUTPUTS or size + length > ENTRY_BYTES):
+    for parcel in parcels:
+        length = parcel.length or len(parcel.value)
+        if chunk and (len(chunk) == ENTRY_PARCELS or size + length > ENTRY_BYTES):
             yield chunk
             chunk, size = [], 0
-        chunk.append(output)
+        chunk.append(parcel)
         size += length
     if chunk:
         yield chunk
 
 
-def _write(file: BinaryIO, outputs: Sequence[PackedOutput]) -> None:
-    columns = [list(column) for column in zip(*outputs, strict=True)]
+def _write(file: BinaryIO, parcels: Sequence[Parcel]) -> None:
+    columns = [list(column) for column in zip(*parcels, strict=True)]
     batch = pa.record_batch(
         [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA
     )
@@ -170,10 +184,10 @@ def _write(file: BinaryIO, outputs: Sequence[PackedOutput]) -> None:
         writer.write_batch(batch)
 
 
-def _read(file: Path) -> tuple[Output, ...]:
+def _read(file: Path) -> Iterator[Output]:
     with file.open("rb") as opened, pa.ipc.open_file(opened) as reader:
         columns = reader.read_all().to_pydict()
-    if "length" not in columns:  # of an earlier version, which did not compress
-        columns["length"] = [0] * len(columns["key"])
-    packed = map(PackedOutput, *(columns[name] for name in PackedOutput._fields))
-    return tuple(one.unpacked() for one in packed)
+    for name, value in _EARLIER.items():
+        columns.setdefault(name, [value] * len(columns["key"]))
+    for parcel in map(Parcel, *(columns[name] for name in Parcel._fields)):
+        yield from parcel.outputs()

@@ -1,42 +1,79 @@
 """
-Outputs compressed, from the worker that made them until a sink takes them. Reports are long texts whose words repeat;
-Arrow, the JVM, a socket and the disk each handle all of their bytes.
+Outputs packed together and compressed, from the worker that made them until a sink takes them. Reports are long texts
+whose words repeat, and a window's drift verdict is for the most part in its report as well; Arrow, the JVM, a socket
+and the disk each handle all of their bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
+import orjson
 import pyarrow as pa
 
-from aggregator.evaluate import Output
+from aggregator.evaluate import DRIFT, PROVISIONAL, REPORT, Output
 
-SHORT: Final = 4096
-"""Values of fewer bytes stay as they are."""
+LONG: Final = frozenset({REPORT, DRIFT, PROVISIONAL})
+"""Kinds that are packed; the others are short, or wanted by themselves, and stay as they are."""
 
-PACKED_COLUMNS: Final = "kind string, topic string, key string, value binary, length int"
+TOGETHER: Final = "together"
+"""The kind of a parcel of several outputs."""
+
+TOGETHER_BYTES: Final = 1 << 20
+"""A parcel is closed when it has so much in it, before it is compressed."""
+
+PARCEL_COLUMNS: Final = "kind string, topic string, key string, value binary, length int, contents string"
 
 _CODEC: Final = "zstd"
 
 
-class PackedOutput(NamedTuple):
-    """As evaluate.Output. length: of the value in bytes before it was compressed, 0 where it was not."""
+class Parcel(NamedTuple):
+    """
+    One output as evaluate.Output has it, or of kind TOGETHER several: then contents is a JSON array of [kind, topic,
+    key, length in bytes] of each, and value has theirs one after the other, compressed. length: in bytes of value
+    before it was compressed, 0 where it was not.
+    """
 
     kind: str
     topic: str | None
     key: str
     value: bytes
-    length: int
+    length: int = 0
+    contents: str | None = None
 
-    @classmethod
-    def of(cls, output: Output) -> PackedOutput:
-        if len(output.value) < SHORT:
-            return cls(*output, length=0)
-        return cls(*output._replace(value=pa.compress(output.value, _CODEC, asbytes=True)), length=len(output.value))
+    def outputs(self) -> Iterator[Output]:
+        if self.contents is None:
+            yield Output(self.kind, self.topic, self.key, self._unpacked())
+            return
+        whole, named = self._unpacked(), orjson.loads(self.contents)
+        ends = accumulate((length for *_, length in named), initial=0)
+        for (kind, topic, key, _), (start, end) in zip(named, pairwise(ends), strict=True):
+            yield Output(kind, topic, key, whole[start:end])
 
-    def unpacked(self) -> Output:
-        return Output(self.kind, self.topic, self.key, unpacked(self.value, self.length))
+    def _unpacked(self) -> bytes:
+        return pa.decompress(self.value, self.length, _CODEC, asbytes=True) if self.length else self.value
 
 
-def unpacked(value: bytes, length: int) -> bytes:
-    return pa.decompress(value, length, _CODEC, asbytes=True) if length else value
+def packed(outputs: Iterable[Output]) -> Iterator[Parcel]:
+    """Those of LONG kinds keep their order among each other, and so do the others."""
+    waiting: list[Output] = []
+    size = 0
+    for output in outputs:
+        if output.kind not in LONG:
+            yield Parcel(*output)
+            continue
+        waiting.append(output)
+        size += len(output.value)
+        if size >= TOGETHER_BYTES:
+            yield _together(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield _together(waiting)
+
+
+def _together(outputs: list[Output]) -> Parcel:
+    whole = b"".join(output.value for output in outputs)
+    contents = orjson.dumps([[*output[:3], len(output.value)] for output in outputs]).decode()
+    return Parcel(TOGETHER, None, outputs[0].key, pa.compress(whole, _CODEC, asbytes=True), len(whole), contents)

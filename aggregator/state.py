@@ -15,7 +15,7 @@ from aggregator.catalogue import Catalogue
 from aggregator.cycles import spare_what_stays
 from aggregator.evaluate import DEAD_LETTER, TOLD_MS, Output, Stepped, outputs_of, state_told, tally
 from aggregator.fold import DEAD, parts_of
-from aggregator.packed import PackedOutput
+from aggregator.packed import Parcel, packed
 from aggregator.progress import WindowKey
 from aggregator.shards import Shard
 from aggregator.windows import Part, Step, take, wake
@@ -24,8 +24,8 @@ from tidegauge.monitor import Windows
 UNKNOWN: Final = Windows(watermark_ms=0, lateness_ms=0)
 """Of a monitor that is no longer configured: nothing of it is waited for."""
 
-FRAME_OUTPUTS: Final = 256
-"""So many are handed to Spark at once: some 5 MB of reports on 30 features, packed."""
+FRAME_PARCELS: Final = 256
+"""So many are handed to Spark at once: reports in them are some 8 MB, packed."""
 
 
 class StoredWindows(NamedTuple):
@@ -66,7 +66,7 @@ class StoredMemories(NamedTuple):
 
 
 class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
-    """Grouping key: a shard, DEAD for dead letters. Takes fold.FOLDED rows, gives PackedOutput rows."""
+    """Grouping key: a shard, DEAD for dead letters. Takes fold.FOLDED rows, gives Parcel rows."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -152,12 +152,12 @@ def _dead_letters(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         reasons.update(frame["reason"])
         letters = frame[["topic", "key", "letter"]].rename(columns={"letter": "value"})
         letters.insert(0, "kind", DEAD_LETTER)
-        letters["length"] = 0
+        letters["length"], letters["contents"] = 0, None
         yield letters
     yield from _frames(tally(reasons))
 
 
 def _frames(outputs: Iterable[Output]) -> Iterator[pd.DataFrame]:
-    packed = map(PackedOutput.of, outputs)
-    while some := list(islice(packed, FRAME_OUTPUTS)):
-        yield pd.DataFrame(some, columns=list(PackedOutput._fields))
+    parcels = packed(outputs)
+    while some := list(islice(parcels, FRAME_PARCELS)):
+        yield pd.DataFrame(some, columns=list(Parcel._fields))

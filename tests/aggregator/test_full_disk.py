@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from aggregator.courier import Courier
 from aggregator.evaluate import REPORT, Output
 from aggregator.outbox import Outbox
-from aggregator.packed import PackedOutput
+from aggregator.packed import packed
 from aggregator.sinks.parquet import ParquetSink
 from tests.aggregator.doors import START_MS
 from tests.aggregator.sinks.test_sql import report
@@ -92,7 +92,7 @@ def test_reports_wait_for_room_and_are_then_files_once(tmp_path: Path, disk: Dis
     courier.start()
     try:
         for start_ms in (0, 5_000):
-            outbox.append([PackedOutput.of(Output(REPORT, "tidegauge.statistics", str(start_ms), report(start_ms)))])
+            outbox.append(packed([Output(REPORT, "tidegauge.statistics", str(start_ms), report(start_ms))]))
         wait_until(lambda: courier.failures >= 2, within_s=30, what="some attempts")
         assert courier.waiting == 2
         assert not list(disk.directory.rglob("*.parquet"))

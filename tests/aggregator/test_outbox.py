@@ -9,18 +9,19 @@ import pyarrow as pa
 import pytest
 
 from aggregator.courier import Courier, Refused, SinkFailed
-from aggregator.evaluate import ALERT, DEAD_LETTER, REPORT, Output
-from aggregator.outbox import ENTRY_OUTPUTS, Outbox
-from aggregator.packed import SHORT, PackedOutput
+from aggregator.evaluate import ALERT, DEAD_LETTER, DRIFT, PROVISIONAL, REPORT, Output
+from aggregator.outbox import ENTRY_PARCELS, Outbox
+from aggregator.packed import TOGETHER, TOGETHER_BYTES, Parcel, packed
 from tests.support.waiting import wait_until
 
 
-def output(key: str, kind: str = REPORT) -> PackedOutput:
-    return PackedOutput.of(Output(kind, None if kind == ALERT else "topic", key, b'{"a":1}'))
+def output(key: str, kind: str = REPORT) -> Parcel:
+    (parcel,) = packed([Output(kind, None if kind == ALERT else "topic", key, b'{"a":1}')])
+    return parcel
 
 
 def outbox(directory: Path, *sinks: str, maximum_bytes: int = 1 << 30) -> Outbox:
-    opened = Outbox(directory, [REPORT, DEAD_LETTER], maximum_bytes=maximum_bytes)
+    opened = Outbox(directory, [REPORT, DRIFT, DEAD_LETTER], maximum_bytes=maximum_bytes)
     opened.follow(sinks)
     return opened
 
@@ -38,8 +39,15 @@ def entries(directory: Path) -> list[str]:
     return sorted(file.name for file in directory.glob("*.arrow"))
 
 
-def test_an_entry_of_an_earlier_version_is_read(tmp_path: Path) -> None:
-    columns = {"kind": [REPORT], "topic": ["topic"], "key": ["k"], "value": [b"{}"]}
+EARLIER = {
+    "plain": {"value": [b"{}"]},
+    "each compressed": {"value": [pa.compress(b"{}", "zstd", asbytes=True)], "length": [2]},
+}
+
+
+@pytest.mark.parametrize("values", EARLIER.values(), ids=EARLIER)
+def test_an_entry_of_an_earlier_version_is_read(tmp_path: Path, values: dict[str, list[object]]) -> None:
+    columns = {"kind": [REPORT], "topic": ["topic"], "key": ["k"], **values}
     batch = pa.RecordBatch.from_pydict(columns)
     with pa.OSFile(str(tmp_path / f"{1:016}.arrow"), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
         writer.write_batch(batch)
@@ -63,9 +71,10 @@ def test_outputs_come_out_as_they_went_in(tmp_path: Path) -> None:
     given = (
         Output(REPORT, "t", "k", bytes(range(256))),
         Output(REPORT, None, "", b""),
-        Output(REPORT, "t", "long", b'{"a":1}' * SHORT),
+        Output(REPORT, "t", "long", b'{"a":1}' * TOGETHER_BYTES),
+        Output(DRIFT, "other", "long", b'{"a":1}'),
     )
-    box.append(map(PackedOutput.of, given))
+    box.append(packed(given))
     entry = box.next("one", within_s=0)
     assert entry is not None
     assert entry.outputs == given
@@ -74,8 +83,20 @@ def test_outputs_come_out_as_they_went_in(tmp_path: Path) -> None:
 def test_only_its_kinds_are_taken(tmp_path: Path) -> None:
     box = outbox(tmp_path, "one")
     box.append([output("a", ALERT)])
-    box.append([output("b", ALERT), output("c")])
+    box.append([output("b", ALERT), output("c"), output("d", PROVISIONAL)])
     assert taken(box, "one") == ["c"]
+
+
+def test_what_is_packed_together_is_small_and_bounded() -> None:
+    given = [Output(kind, "topic", str(at), b"x" * 1000) for at in range(2000) for kind in (REPORT, ALERT)]
+    parcels = list(packed(given))
+    packs = [parcel for parcel in parcels if parcel.kind == TOGETHER]
+    assert len(parcels) == 2000 + len(packs)
+    assert all(TOGETHER_BYTES <= pack.length < TOGETHER_BYTES + 1000 for pack in packs[:-1])
+    assert sum(len(pack.value) for pack in packs) < 10_000
+    outputs = [output for parcel in parcels for output in parcel.outputs()]
+    for kind in (REPORT, ALERT):
+        assert [one for one in outputs if one.kind == kind] == [one for one in given if one.kind == kind]
 
 
 def test_after_a_restart_each_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -138,7 +159,7 @@ def test_a_disk_that_is_full_leaves_no_half_of_an_entry(tmp_path: Path, monkeypa
 
 def test_many_outputs_make_several_entries(tmp_path: Path) -> None:
     box = outbox(tmp_path, "one")
-    keys = [str(number) for number in range(ENTRY_OUTPUTS + 1)]
+    keys = [str(number) for number in range(ENTRY_PARCELS + 1)]
     box.append(output(key, DEAD_LETTER) for key in keys)
     assert len(entries(tmp_path)) == 2
     assert taken(box, "one") == keys

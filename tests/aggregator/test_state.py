@@ -15,7 +15,7 @@ import pytest
 
 from aggregator import state
 from aggregator.fold import fold_batch
-from aggregator.packed import PackedOutput
+from aggregator.packed import Parcel
 from aggregator.progress import Progress
 from aggregator.shards import Shard
 from aggregator.state import WindowProcessor
@@ -99,8 +99,8 @@ def clock(now_ms: int) -> Any:
 
 
 def told(frames: Iterator[pd.DataFrame]) -> list[tuple[str, dict[str, Any]]]:
-    rows = [PackedOutput(*row) for frame in frames for row in frame.itertuples(index=False)]
-    return [(row.kind, orjson.loads(row.unpacked().value)) for row in rows]
+    rows = [Parcel(*row) for frame in frames for row in frame.itertuples(index=False)]
+    return [(output.kind, orjson.loads(output.value)) for row in rows for output in row.outputs()]
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_one_look_is_due_at_a_time_and_the_earlier_takes_the_place_of_the_later(
 
 
 def test_what_the_state_holds_is_told_now_and_then(run: Run) -> None:
-    assert [kind for kind, _ in run.take(record(1_000), now_ms=START_MS + 1_000)] == ["provisional", "state"]
+    assert [kind for kind, _ in run.take(record(1_000), now_ms=START_MS + 1_000)] == ["state", "provisional"]
     assert run.take(record(1_001), now_ms=START_MS + 2_000) == []
 
 
@@ -171,9 +171,9 @@ def test_monitors_of_a_shard_are_looked_at_each_in_its_time(run: Run) -> None:
 
 
 def test_many_outputs_are_handed_over_in_several_frames(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "FRAME_OUTPUTS", 4)
+    monkeypatch.setattr(state, "FRAME_PARCELS", 4)
     frame = fold_batch(arrow_of([*traffic(20), heartbeat(40_000)]), catalogue(), NOW_MS).to_pandas()
     frames = list(run.processor.handleInputRows(("0",), iter([frame]), clock(NOW_MS)))
     assert [len(one) for one in frames[:-1]] == [4] * (len(frames) - 1)
     kinds = [kind for kind, _ in told(iter(frames))]
-    assert (kinds.count("report"), kinds.count("drift"), kinds[-1]) == (5, 5, "state")
+    assert (kinds.count("report"), kinds.count("drift"), kinds.count("state"), len(frames)) == (5, 5, 1, 2)

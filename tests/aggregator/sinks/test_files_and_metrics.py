@@ -14,7 +14,7 @@ from aggregator.courier import Courier
 from aggregator.errors import StartError
 from aggregator.evaluate import ALERT, CLOSED, LATE, REPORT, STATE, TALLY, Output
 from aggregator.outbox import Outbox
-from aggregator.packed import PackedOutput
+from aggregator.packed import packed
 from aggregator.sinks.parquet import ParquetSink
 from aggregator.sinks.prometheus import VERSIONS, Metrics, serve
 from aggregator.told import told_of_report
@@ -84,7 +84,7 @@ def test_verdicts_alerts_stream_and_sinks_are_told(tmp_path: Path) -> None:
     metrics = Metrics(tmp_path / "open.json")
     outbox = Outbox(tmp_path / "outbox", [REPORT], maximum_bytes=1)
     outbox.follow(["nowhere"])
-    outbox.append([PackedOutput.of(Output(REPORT, "t", "k", b"{}"))])
+    outbox.append(packed([Output(REPORT, "t", "k", b"{}")]))
     metrics.follow([Courier(Nowhere(), outbox)], [outbox], ["doors"])
     metrics.output(CLOSED, told_of_report(judged()))
     metrics.output(ALERT, ALERT_DOCUMENT)

@@ -12,7 +12,7 @@ import pytest
 from aggregator.courier import Courier, Refused
 from aggregator.evaluate import ALERT, REPORT, Output
 from aggregator.outbox import Outbox
-from aggregator.packed import PackedOutput
+from aggregator.packed import packed
 from aggregator.sinks.sql import EXPIRED_AT_ONCE, SqlSink, SqlStore
 from tests.aggregator.doors import START_MS
 from tests.aggregator.sinks.test_sql import report
@@ -55,11 +55,11 @@ def test_what_comes_while_it_is_down_is_written_when_it_is_back(postgres: Postgr
     outbox.follow(["sql"])
     courier.start()
     try:
-        outbox.append([PackedOutput.of(output(report(0)))])
+        outbox.append(packed([output(report(0))]))
         wait_until(lambda: courier.waiting == 0, within_s=30, what="the first report")
         postgres.stop()
-        outbox.append([PackedOutput.of(output(report(5_000)))])
-        outbox.append([PackedOutput.of(output(report(10_000)))])
+        outbox.append(packed([output(report(5_000))]))
+        outbox.append(packed([output(report(10_000))]))
         wait_until(lambda: courier.failures >= 2, within_s=60, what="some attempts")
         assert courier.waiting == 2
         postgres.start()
