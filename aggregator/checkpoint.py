@@ -15,8 +15,11 @@ from aggregator.errors import StartError
 from tidegauge.baseline import BaselineProfile
 from tidegauge.errors import InvalidBaseline
 
-FORMAT: Final = 3
-"""1: without this file. 2: with a key of Spark's state for each monitor, which is for each shard of monitors now."""
+FORMAT: Final = 4
+"""
+1: without this file. 2: with a key of Spark's state for each monitor. 3: with one for each shard of monitors, and an
+entry for each window, where one is for many now.
+"""
 
 EARLIER_BASELINES: Final = 3
 """Of a monitor, besides its own: records scored by them may still come while a new one is rolled out."""

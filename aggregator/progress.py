@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from tidegauge.windows import Window
 
-STATE_VERSION: Final = 2
+STATE_VERSION: Final = 3
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,11 +28,23 @@ class WindowKey:
         return Window(self.start_ms, self.end_ms)
 
 
+class Place(NamedTuple):
+    """Where the store has a summary."""
+
+    segment: int
+    position: int
+
+
+NOWHERE: Final = Place(0, 0)
+"""Of a store that needs no more than a window's key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """
-    A window whose summary is in the store. inside: records and heartbeats within [start, end); a heartbeat on the end
-    itself belongs to the account but is no life in the window. records: requests, those that came again left out.
+    A window whose summary is in the store, at `place`. inside: records and heartbeats within [start, end); a heartbeat
+    on the end itself belongs to the account but is no life in the window. records: requests, those that came again left
+    out.
     size_bytes: of the summary. closed: nothing more is waited for. revision: of its last report, None before the first.
     due_ms: clock at which a corrected report is due, None while there is nothing to correct.
     """
@@ -43,6 +55,12 @@ class Held:
     closed: bool = False
     revision: int | None = None
     due_ms: int | None = None
+    place: Place = NOWHERE
+
+    @property
+    def settled(self) -> bool:
+        """Reported, and nothing has come since."""
+        return self.closed and self.due_ms is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +80,12 @@ class Worker:
     ended: bool = False
 
 
-def _values(kind: type) -> Callable[[Any], tuple[Any, ...]]:
+def _values(kind: type, *, without: str = "") -> Callable[[Any], tuple[Any, ...]]:
     """Of a dataclass's fields, in order. dataclasses.astuple copies each value, which takes ten times as long."""
-    return attrgetter(*(one.name for one in fields(kind)))
+    return attrgetter(*(one.name for one in fields(kind) if one.name != without))
 
 
-_HELD: Final = _values(Held)
+_HELD: Final = _values(Held, without="place")
 _SOURCE: Final = _values(Source)
 _WORKER: Final = _values(Worker)
 
@@ -100,7 +118,7 @@ class Progress:
 
     def encode(self) -> bytes:
         baselines = sorted({key.baseline for key in self.windows})
-        place = {baseline: at for at, baseline in enumerate(baselines)}
+        at = {baseline: position for position, baseline in enumerate(baselines)}
         return orjson.dumps(
             {
                 "v": STATE_VERSION,
@@ -114,7 +132,7 @@ class Progress:
                 "told_ms": self.told_ms,
                 "baselines": baselines,
                 "windows": [
-                    [key.version, place[key.baseline], key.start_ms, key.end_ms, *_HELD(held)]
+                    [key.version, at[key.baseline], key.start_ms, key.end_ms, *held.place, *_HELD(held)]
                     for key, held in self.windows.items()
                 ],
                 "sources": {name: _SOURCE(source) for name, source in self.sources.items()},
@@ -131,8 +149,8 @@ class Progress:
             raise ValueError(f"checkpoint has window state of version {version!r}, this program reads {STATE_VERSION}")
         baselines = state.pop("baselines")
         windows = {
-            WindowKey(name, baselines[at], start_ms, end_ms): Held(*held)
-            for name, at, start_ms, end_ms, *held in state.pop("windows")
+            WindowKey(name, baselines[at], start_ms, end_ms): Held(*(*held, Place(segment, position)))
+            for name, at, start_ms, end_ms, segment, position, *held in state.pop("windows")
         }
         sources = {name: Source(*source) for name, source in state.pop("sources").items()}
         workers = {name: Worker(*worker) for name, worker in state.pop("workers").items()}

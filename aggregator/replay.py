@@ -18,7 +18,7 @@ import pyarrow as pa
 from aggregator.catalogue import Catalogue
 from aggregator.evaluate import Output, Stepped, outputs_of
 from aggregator.fold import DEAD, fold_batch
-from aggregator.progress import Progress, WindowKey
+from aggregator.progress import NOWHERE, Place, Progress, WindowKey
 from aggregator.windows import SILENCE_MS, Part, Step, take, wake
 from tidegauge.monitor import Windows
 
@@ -107,8 +107,9 @@ class _Summaries:
     def get(self, key: WindowKey) -> bytes:
         return self._known[key]
 
-    def put(self, key: WindowKey, summary: bytes) -> None:
+    def put(self, key: WindowKey, summary: bytes, *, settled: bool) -> Place:
         self._known[key] = summary
+        return NOWHERE
 
     def remove(self, key: WindowKey) -> None:
         del self._known[key]

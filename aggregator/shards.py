@@ -11,12 +11,16 @@ import zlib
 from typing import Any, Final
 
 from aggregator.progress import Progress
+from aggregator.segments import Index
 from tidegauge.summaries import container
 
 SHARDS: Final = ("0", "1", "2", "3")
 """Named so that Spark deals them evenly to two tasks, and to four. A checkpoint is of one number of them."""
 
-VERSION: Final = 1
+VERSION: Final = 2
+
+
+_NONE: Final = {"v": VERSION, "monitors": {}, "segments": [1, []]}
 
 
 def shard_of(monitor: str) -> str:
@@ -24,17 +28,24 @@ def shard_of(monitor: str) -> str:
 
 
 class Shard:
-    """The progress of a shard's monitors. That of one which nobody asks for stays the bytes that it came as."""
+    """
+    The progress of a shard's monitors, and which segments it has. That of a monitor which nobody asks for stays the
+    bytes that it came as.
+    """
 
     def __init__(self, stored: bytes | None = None) -> None:
         """Raises ValueError for the state of another version: the checkpoint is not this program's."""
-        state: dict[str, Any] = {"v": VERSION, "monitors": {}} if stored is None else container.load(stored)
+        state: dict[str, Any] = (
+            {"v": VERSION, "monitors": {}, "segments": [1, []]} if stored is None else container.load(stored)
+        )
         if state["v"] != VERSION:
             raise ValueError(f"checkpoint has shards of version {state['v']!r}, this program reads {VERSION}")
         self._encoded: dict[str, bytes] = {}
         self._wake_ms: dict[str, int | None] = {}
         for monitor, (wake_ms, encoded) in state["monitors"].items():
             self._wake_ms[monitor], self._encoded[monitor] = wake_ms, encoded
+        following, wanted = state["segments"]
+        self.segments = Index(following, dict(wanted))
 
     @property
     def wake_ms(self) -> int | None:
@@ -56,4 +67,5 @@ class Shard:
 
     def encode(self) -> bytes:
         monitors = {monitor: [self._wake_ms[monitor], encoded] for monitor, encoded in self._encoded.items()}
-        return container.dump({"v": VERSION, "monitors": monitors})
+        segments = [self.segments.next, list(self.segments.wanted.items())]
+        return container.dump({"v": VERSION, "monitors": monitors, "segments": segments})

@@ -16,7 +16,7 @@ from aggregator.cycles import spare_what_stays
 from aggregator.evaluate import DEAD_LETTER, TOLD_MS, Output, Stepped, outputs_of, state_told, tally
 from aggregator.fold import DEAD, parts_of
 from aggregator.packed import Parcel, packed
-from aggregator.progress import WindowKey
+from aggregator.segments import Segments, StoredWindows
 from aggregator.shards import Shard
 from aggregator.windows import Part, Step, take, wake
 from tidegauge.monitor import Windows
@@ -26,25 +26,6 @@ UNKNOWN: Final = Windows(watermark_ms=0, lateness_ms=0)
 
 FRAME_PARCELS: Final = 256
 """So many are handed to Spark at once: reports in them are some 8 MB, packed."""
-
-
-class StoredWindows(NamedTuple):
-    """windows.Store of one monitor, in a MapState of its shard."""
-
-    state: Any
-    monitor: str
-
-    def get(self, key: WindowKey) -> bytes:
-        return bytes(self.state.getValue(self._name(key))[0])
-
-    def put(self, key: WindowKey, summary: bytes) -> None:
-        self.state.updateValue(self._name(key), (summary,))
-
-    def remove(self, key: WindowKey) -> None:
-        self.state.removeKey(self._name(key))
-
-    def _name(self, key: WindowKey) -> tuple[str, str, str, int, int]:
-        return (self.monitor, key.version, key.baseline, key.start_ms, key.end_ms)
 
 
 class StoredMemories(NamedTuple):
@@ -76,7 +57,7 @@ class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
         self._handle = handle
         self._progress = handle.getValueState("progress", "progress binary")
         judged_by = "monitor string, version string, baseline string"
-        self._windows = handle.getMapState("windows", f"{judged_by}, start_ms bigint, end_ms bigint", "summary binary")
+        self._segments = handle.getMapState("segments", "number bigint", "summaries binary")
         self._memories = handle.getMapState("memories", judged_by, "memory binary")
 
     def handleInputRows(self, key: Any, rows: Iterator[pd.DataFrame], timerValues: Any) -> Iterator[pd.DataFrame]:
@@ -84,18 +65,21 @@ class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
             yield from _dead_letters(rows)
             return
         shard, now_ms, steps = self._load(), timerValues.getCurrentProcessingTimeInMs(), {}
-        before_ms = shard.wake_ms
+        before_ms, segments = shard.wake_ms, Segments(self._segments, shard.segments)
         for monitor, parts in _by_monitor(rows).items():
-            known, rules, store = shard.get(monitor), self._rules(monitor), StoredWindows(self._windows, monitor)
+            known, rules = shard.get(monitor), self._rules(monitor)
+            store = StoredWindows(segments, known.windows)
             steps[monitor] = take(known, parts, rules=rules, now_ms=now_ms, store=store)
+        segments.save()
         yield from self._finish(shard, before_ms, steps, now_ms)
 
     def handleExpiredTimer(self, key: Any, timerValues: Any, expiredTimerInfo: Any) -> Iterator[pd.DataFrame]:
         shard, now_ms, steps = self._load(), timerValues.getCurrentProcessingTimeInMs(), {}
-        before_ms = shard.wake_ms
+        before_ms, segments = shard.wake_ms, Segments(self._segments, shard.segments)
         for monitor in shard.due(now_ms):
-            rules, store = self._rules(monitor), StoredWindows(self._windows, monitor)
-            steps[monitor] = wake(shard.get(monitor), rules=rules, now_ms=now_ms, store=store)
+            known, rules = shard.get(monitor), self._rules(monitor)
+            steps[monitor] = wake(known, rules=rules, now_ms=now_ms, store=StoredWindows(segments, known.windows))
+        segments.save()
         yield from self._finish(shard, before_ms, steps, now_ms)
 
     def _load(self) -> Shard:

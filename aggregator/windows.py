@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from aggregator.progress import Held, Progress, Source, WindowKey, Worker
+from aggregator.progress import Held, Place, Progress, Source, WindowKey, Worker
 from tidegauge.monitor import Windows
 from tidegauge.summaries.served_account import ServedAccount
 from tidegauge.summaries.window_summary import WindowSummary
@@ -103,10 +103,13 @@ class Step:
 
 
 class Store(Protocol):
-    """The summaries of one monitor's windows: those of Progress.windows and no others."""
+    """
+    The summaries of one monitor's windows: those of Progress.windows and no others. settled: as Held has it. What `put`
+    gives is kept with the window.
+    """
 
     def get(self, key: WindowKey) -> bytes: ...
-    def put(self, key: WindowKey, summary: bytes) -> None: ...
+    def put(self, key: WindowKey, summary: bytes, *, settled: bool) -> Place: ...
     def remove(self, key: WindowKey) -> None: ...
 
 
@@ -296,9 +299,15 @@ class _Desk:
             if key in self._stored:
                 self._store.remove(key)
         for key, summary in self._fresh.items():
-            data = self._encoded.get(key) or summary.encode()
-            self._store.put(key, data)
-            self._held[key] = replace(self._held[key], size_bytes=len(data))
+            self._put(key, self._encoded.get(key) or summary.encode())
+        for key, held in self._held.items():
+            if key not in self._fresh and held.settled and not self._stored[key].settled:
+                self._put(key, self._store.get(key))
+
+    def _put(self, key: WindowKey, data: bytes) -> None:
+        held = self._held[key]
+        place = self._store.put(key, data, settled=held.settled)
+        self._held[key] = replace(held, size_bytes=len(data), place=place)
 
     def _remembered(self, workers: Mapping[str, Worker]) -> dict[str, Worker]:
         latest_first = sorted(workers.items(), key=lambda item: item[1].last_ms, reverse=True)

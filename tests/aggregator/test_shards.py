@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from aggregator.progress import Progress
+from aggregator.segments import Index
 from aggregator.shards import SHARDS, Shard, shard_of
 from tidegauge.summaries import container
 
@@ -22,7 +23,9 @@ def test_a_shard_survives_its_bytes() -> None:
     progress = {"doors": Progress(latest_ms=5, wake_ms=9), "gates": Progress(wake_ms=7), "windows": Progress()}
     for monitor, one in progress.items():
         shard.put(monitor, one)
+    shard.segments.next, shard.segments.wanted[1] = 2, 3
     again = Shard(shard.encode())
+    assert again.segments == Index(2, {1: 3})
     assert {monitor: again.get(monitor) for monitor in progress} == progress
     assert (again.wake_ms, again.due(6), again.due(8), again.due(9)) == (7, [], ["gates"], ["doors", "gates"])
     again.drop("gates")
@@ -30,5 +33,5 @@ def test_a_shard_survives_its_bytes() -> None:
 
 
 def test_a_shard_of_another_version_is_refused() -> None:
-    with pytest.raises(ValueError, match="shards of version 7, this program reads 1"):
+    with pytest.raises(ValueError, match="shards of version 7, this program reads 2"):
         Shard(container.dump({"v": 7, "monitors": {}}))

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from aggregator import fold
 from aggregator.fold import fold_batch
-from aggregator.progress import Held, Progress, Source, WindowKey, Worker
+from aggregator.progress import Held, Place, Progress, Source, WindowKey, Worker
 from aggregator.windows import (
     CHECK_MS,
     CORRECTION_MS,
@@ -52,11 +53,15 @@ from tidegauge.verdict import judge
 class Shelf(dict[WindowKey, bytes]):
     """aggregator.windows.Store that holds its user to the contract: no key is asked for that is not there."""
 
+    settled: Mapping[WindowKey, bool] = MappingProxyType({})
+
     def get(self, key: WindowKey) -> bytes:  # type: ignore[override]
         return self[key]
 
-    def put(self, key: WindowKey, summary: bytes) -> None:
+    def put(self, key: WindowKey, summary: bytes, *, settled: bool) -> Place:
         self[key] = summary
+        self.settled = {**self.settled, key: settled}
+        return Place(1, len(self))
 
     def remove(self, key: WindowKey) -> None:
         del self[key]
@@ -118,6 +123,7 @@ class Stream:
         assert set(self.store) == set(step.progress.windows), "the store holds what may still be reported and no more"
         sizes = {key: held.size_bytes for key, held in step.progress.windows.items()}
         assert sizes == {key: len(summary) for key, summary in self.store.items()}
+        assert all(held.settled == self.store.settled[key] for key, held in step.progress.windows.items())
 
 
 def parts_of(messages: Iterable[Message], *, partition: int = 0) -> list[Part]:
@@ -553,7 +559,7 @@ def test_the_state_survives_its_bytes() -> None:
         checked_ms=7,
         late_records=1,
         windows={
-            window_key(0): Held(4, 3, 100, closed=True, revision=1, due_ms=8),
+            window_key(0): Held(4, 3, 100, closed=True, revision=1, due_ms=8, place=Place(3, 1)),
             window_key(5_000, "2"): Held(1, 1, 50),
         },
         sources={"tidegauge.inference/0": Source(5, 7)},
@@ -565,7 +571,7 @@ def test_the_state_survives_its_bytes() -> None:
 
 def test_state_of_another_version_is_refused() -> None:
     with pytest.raises(ValueError, match="version 0"):
-        Progress.decode(Progress().encode().replace(b'"v":2', b'"v":0'))
+        Progress.decode(Progress().encode().replace(b'"v":3', b'"v":0'))
 
 
 def test_windows_of_two_versions_close_together() -> None:
