@@ -119,6 +119,16 @@ class BaselineProfile:
         )
 
     @cached_property
+    def centre_and_scale(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Per feature: mean and standard deviation of numeric ones, 0 and 1 where there is none and of all others."""
+        known = [
+            (reference.mean or 0.0, reference.sd or 1.0) if feature.kind == "numeric" else (0.0, 1.0)
+            for feature, reference in zip(self.schema.features, self.references, strict=True)
+        ]
+        centre, scale = np.array(known, dtype=np.float64).reshape(-1, 2).T
+        return centre, scale
+
+    @cached_property
     def content_id(self) -> str:
         """SHA-256 of the canonical bytes, in hex."""
         return hashlib.sha256(self.dump()).hexdigest()

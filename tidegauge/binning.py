@@ -10,7 +10,8 @@ category's bin is its code's; unseen categories share the first bin.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,15 +65,34 @@ def count_bins_of_columns(edges: Sequence[Edges], matrix: NDArray[np.float64]) -
     """As count_bins has them, of each column, one after the other. edges: of each column, at least one."""
     # To sort all values and look up the edges takes a fourth of the time that looking up each value takes.
     ordered = np.sort(matrix.T, axis=1)
-    ends = np.array([len(matrix) - np.isnan(matrix).sum(axis=0), np.full(len(edges), len(matrix))]).T
-    up_to = np.concatenate(
-        [
-            part
-            for column, inner, end in zip(ordered, edges, ends, strict=True)
-            for part in (column.searchsorted(inner), end)
-        ]
+    bins = _bins_of(tuple(map(len, edges)))
+    up_to = np.empty(bins.number, dtype=np.int64)
+    up_to[bins.of_edges] = np.concatenate(
+        [column.searchsorted(inner) for column, inner in zip(ordered, edges, strict=True)]
     )
-    counts = np.diff(up_to, prepend=0)
-    starts = np.cumsum([len(inner) + 2 for inner in edges[:-1]], dtype=np.int64)
-    counts[starts] = up_to[starts]
+    up_to[bins.missing] = len(matrix)
+    up_to[bins.missing - 1] = len(matrix) - np.isnan(matrix).sum(axis=0)
+    counts = up_to.copy()
+    counts[1:] -= up_to[:-1]
+    counts[bins.first] = up_to[bins.first]
     return counts
+
+
+class _Bins(NamedTuple):
+    """
+    Positions among the bins of all columns. of_edges: the bin that ends at each edge. first, missing: of each column.
+    """
+
+    number: int
+    of_edges: NDArray[np.int64]
+    first: NDArray[np.int64]
+    missing: NDArray[np.int64]
+
+
+@lru_cache(maxsize=64)
+def _bins_of(edges: tuple[int, ...]) -> _Bins:
+    """edges: how many each column has."""
+    bounds = np.cumsum([0] + [inner + 2 for inner in edges], dtype=np.int64)
+    missing = bounds[1:] - 1
+    value_bins = np.setdiff1d(np.arange(bounds[-1]), missing)
+    return _Bins(int(bounds[-1]), np.setdiff1d(value_bins, missing - 1), bounds[:-1], missing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -53,12 +53,12 @@ class BinCounts:
     @classmethod
     def of_columns(cls, edges: Sequence[Array], matrix: Array, weights: Array | None) -> BinCounts:
         """edges: of each column. weights: of the rows, None where every one is 1."""
-        bounds = np.cumsum([0] + [len(inner) + 2 for inner in edges])
+        bounds = accumulate((len(inner) + 2 for inner in edges), initial=0)
         strata: Strata[Counts] = Strata()
         if weights is not None:
             sampled = weights != 1
             strata = by_weight(weights[sampled], lambda chosen: count_bins_of_columns(edges, matrix[sampled][chosen]))
-        return cls(count_bins_of_columns(edges, matrix), tuple(bounds.tolist()), strata)
+        return cls(count_bins_of_columns(edges, matrix), tuple(bounds), strata)
 
     def merge(self, other: BinCounts) -> BinCounts:
         """Raises IncompatibleSummaries when the grids differ."""

@@ -26,7 +26,8 @@ _TYPES: Final = {
 }
 """As numpy names them, little-endian."""
 
-_NARROW: Final = tuple((int(np.iinfo(name).max), _TYPES[name]) for name in ("u1", "u2", "u4"))
+_FLOAT: Final = _TYPES["f8"]
+_NARROW: Final = tuple((int(np.iinfo(name).max), name) for name in ("u1", "u2", "u4"))
 
 
 def dump(tree: object) -> bytes:
@@ -35,9 +36,9 @@ def dump(tree: object) -> bytes:
     def packed(node: object) -> object:
         """Of what JSON does not know, in the order of the text."""
         if isinstance(node, np.ndarray):
-            array = _narrowed(node)
-            blobs.append(array.tobytes())
-            return {"@": [array.dtype.str[1:], array.shape]}
+            name = "f8" if node.dtype == _FLOAT else _narrowest(node)
+            blobs.append(node.astype(_TYPES[name], copy=False).tobytes())
+            return {"@": [name, node.shape]}
         if isinstance(node, bytes):
             blobs.append(node)
             return {"@": [_BYTES, (len(node),)]}
@@ -67,16 +68,17 @@ def head(data: bytes) -> Any:
     return orjson.loads(data[_LENGTH.size : _LENGTH.size + _LENGTH.unpack_from(data)[0]])
 
 
-def _narrowed(array: NDArray[Any]) -> NDArray[Any]:
+def _narrowest(array: NDArray[Any]) -> str:
+    """Name of the type."""
     if array.dtype.kind == "f":
-        return np.ascontiguousarray(array, dtype=_TYPES["f8"])
+        return "f8"
     if array.size:
         # Of a negative one, more than any narrow type holds.
         highest = array.astype(np.uint64).max()
-        for largest, narrow in _NARROW:
+        for largest, name in _NARROW:
             if highest <= largest:
-                return np.ascontiguousarray(array, dtype=narrow)
-    return np.ascontiguousarray(array, dtype=_TYPES["i8"])
+                return name
+    return "i8"
 
 
 class _Reader:

@@ -41,7 +41,7 @@ class CrossMoments:
     @classmethod
     @_QUIETLY
     def of(cls, data: WindowRows) -> CrossMoments:
-        matrix, weights = data.matrix[:, data.quantities], data.weights
+        matrix, weights = data.numbers, data.weights
         present = ~np.isnan(matrix)
         if matrix.shape[1] > PAIRWISE_FEATURES:
             whole = present.all(axis=1)

@@ -51,17 +51,17 @@ class Moments:
     def of_columns(cls, matrix: Array, weights: Array | None = None, infinite: Counts | None = None) -> Moments:
         """matrix: (rows, columns), NaN = missing. weights: of the rows, None where every one is 1."""
         present = ~np.isnan(matrix)
-        whole = bool(present.all())
+        whole = bool(len(matrix)) and bool(present.all())
 
         def of_present(values: Array, otherwise: float) -> Array:
             """Most matrices are whole: to copy them takes half of the time."""
             return values if whole else np.where(present, values, otherwise)
 
-        count = present.sum(axis=0)
+        count = np.full(matrix.shape[1], len(matrix)) if whole else present.sum(axis=0)
         weight = count.astype(np.float64) if weights is None else weights @ present
         divisor = np.where(count > 0, weight, 1.0)
         # About the first value rather than about 0, so that a large offset costs no digits.
-        origin = np.where(present.any(axis=0), _first_present(matrix, present), 0.0)
+        origin = matrix[0].copy() if whole else np.where(count > 0, _first_present(matrix, present), 0.0)
         shifted = of_present(matrix - origin, 0.0)
         shift = _weighted_sum(shifted, weights) / divisor
         return cls(
@@ -173,6 +173,8 @@ def _first_present(matrix: Array, present: NDArray[np.bool_]) -> Array:
 
 
 def _range(values: Any, of_nothing: float) -> Array:
+    if isinstance(values, np.ndarray):
+        return values.astype(np.float64)
     return np.array([of_nothing if value is None else value for value in values], dtype=np.float64)
 
 

@@ -83,13 +83,9 @@ class QuantileSketches:
 
     @classmethod
     def of(cls, data: WindowRows) -> QuantileSketches:
-        centre, scale = np.zeros(len(data.quantities)), np.ones(len(data.quantities))
-        for column, position in enumerate(data.quantities):
-            # 0 and 1 are exact as they are.
-            if data.profile.schema.features[position].kind == "numeric":
-                reference = data.profile.references[position]
-                centre[column], scale[column] = reference.mean or 0.0, reference.sd or 1.0
-        return cls.of_columns(data.matrix[:, data.quantities], data.weights, centre=centre, scale=scale)
+        # Booleans stay 0 and 1, which are exact as they are.
+        centre, scale = (per_feature[data.quantities] for per_feature in data.profile.centre_and_scale)
+        return cls.of_columns(data.numbers, data.weights, centre=centre, scale=scale)
 
     @classmethod
     def of_columns(cls, matrix: Array, weights: Array | None, *, centre: Array, scale: Array) -> QuantileSketches:

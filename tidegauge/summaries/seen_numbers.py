@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 _SHIFT: Final = 9
 _BITS: Final = 1 << _SHIFT
@@ -15,9 +16,8 @@ _BITS: Final = 1 << _SHIFT
 MAXIMUM_BLOCKS: Final = 65_536
 """33 million numbers in 4 MB. Only numbers that do not follow each other, as no worker gives them, need more."""
 
-
-_FEW: Final = 512
-"""So many are put in their places one by one: numpy's first steps take longer."""
+_NEAR: Final = 64
+"""Blocks are gone through without looking which there are where they are this near to each other: most are."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,17 @@ class SeenNumbers:
     @classmethod
     def of(cls, numbers: Iterable[int]) -> SeenNumbers:
         """Raises OverflowError for a number beyond 64 bits."""
-        given = np.fromiter(numbers, dtype=np.int64)
-        if len(given) <= _FEW:
-            return cls._bounded(_bitmaps(given.tolist()))
-        seen = np.unique(given)
-        places, row = np.unique(seen >> _SHIFT, return_inverse=True)
+        seen = np.fromiter(numbers, dtype=np.int64)
+        if not len(seen):
+            return cls()
+        places, row = _blocks_of(seen >> _SHIFT)
         bits = np.zeros((len(places), _BITS), dtype=bool)
         bits[row, seen & (_BITS - 1)] = True
         packed = np.packbits(bits, axis=1, bitorder="little")
         rows = zip(places.tolist(), packed, strict=True)
-        return cls._bounded({place: int.from_bytes(row.tobytes(), "little") for place, row in rows})
+        return cls._bounded(
+            {place: bitmap for place, row in rows if (bitmap := int.from_bytes(row.tobytes(), "little"))}
+        )
 
     def merge(self, other: SeenNumbers) -> SeenNumbers:
         merged = dict(self.blocks)
@@ -85,9 +86,10 @@ class SeenNumbers:
         return cls({place: blocks[place] for place in sorted(blocks)[:MAXIMUM_BLOCKS]}, overflowed=True)
 
 
-def _bitmaps(numbers: Iterable[int]) -> dict[int, int]:
-    blocks: dict[int, int] = {}
-    for number in numbers:
-        place = number >> _SHIFT
-        blocks[place] = blocks.get(place, 0) | 1 << (number & (_BITS - 1))
-    return {place: blocks[place] for place in sorted(blocks)}
+def _blocks_of(places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Increasing places, all given ones among them, and the position of each given one there."""
+    lowest, highest = int(places.min()), int(places.max())
+    if highest - lowest < _NEAR:
+        return np.arange(lowest, highest + 1), places - lowest
+    found, row = np.unique(places, return_inverse=True)
+    return found, row

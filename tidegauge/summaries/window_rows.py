@@ -115,3 +115,9 @@ class WindowRows:
         """Positions of the features whose values are numbers and not codes."""
         positions: list[int] = np.flatnonzero(self.profile.schema.quantities).tolist()
         return positions
+
+    @cached_property
+    def numbers(self) -> Matrix:
+        """Their columns."""
+        whole = len(self.quantities) == self.matrix.shape[1]
+        return self.matrix if whole else self.matrix[:, self.quantities]
