@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import threading
@@ -21,7 +20,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from aggregator.catalogue import Catalogue
 from aggregator.clock import clock_ms
 from aggregator.errors import DeliveryStopped, told
-from aggregator.evaluate import ALERT, CLOSED, DEAD_LETTER, LATE, STATE, TALLY
+from aggregator.evaluate import ALERT, CLOSED, LATE, STATE, TALLY
 from aggregator.fold import FOLDED_COLUMNS, Messages, fold
 from aggregator.outbox import Outbox
 from aggregator.packed import PARCEL_COLUMNS, Parcel
@@ -109,44 +108,35 @@ class Delivery:
     def __call__(self, outputs: DataFrame, _batch_id: int) -> None:
         if self._stopping.is_set():
             raise DeliveryStopped("asked to stop")
-        outputs.persist()  # computed once: the state behind it must not be stepped twice
         try:
             self._deliver(outputs)
         except DeliveryStopped:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the micro-batch is not delivered
             raise DeliveryStopped(told(error)) from None
-        finally:
-            # It fails where the query is being stopped, whose caches go with it: the error above is the one to tell.
-            with contextlib.suppress(Exception):
-                outputs.unpersist()
 
     def _deliver(self, outputs: DataFrame) -> None:
-        # Dead letters may be many and come one by one; each micro-batch that has some has a tally of them, too.
+        # All at once, for what is asked for again is computed again, and the state behind it must not be stepped twice.
         # By Arrow: as rows, Spark's pickler would turn each byte of a report into a character, and we those into bytes.
-        collected = outputs.where(outputs.kind != DEAD_LETTER).toArrow()
-        rows = list(map(Parcel, *(collected.column(name).to_pylist() for name in Parcel._fields)))
-        has_letters = any(row.kind == TALLY for row in rows)
-        letters = outputs.where(outputs.kind == DEAD_LETTER) if has_letters else None
-        if rows:
-            self._append(rows, letters)
-        for row in rows:
-            if row.kind in _TOLD:
-                document = orjson.loads(row.value)
-                self._log(row.kind, document)
-                self._watcher(row.kind, document)
+        collected = outputs.toArrow()
+        parcels = list(map(Parcel, *(collected.column(name).to_pylist() for name in Parcel._fields)))
+        if parcels:
+            self._append(parcels)
+        for parcel in parcels:
+            if parcel.kind in _TOLD:
+                document = orjson.loads(parcel.value)
+                self._log(parcel.kind, document)
+                self._watcher(parcel.kind, document)
         self._log_dead_letters()
         self._log_states()
 
-    def _append(self, rows: Sequence[Parcel], letters: DataFrame | None) -> None:
+    def _append(self, parcels: Sequence[Parcel]) -> None:
         for outbox in self._outboxes:
             self._wait(lambda outbox=outbox: outbox.wait_for_room(within_s=ROOM_S), "outbox_full the sinks are behind")  # type: ignore[misc]
         while not self._stopping.is_set():
             try:
                 for outbox in self._outboxes:
-                    outbox.append(rows)
-                    if letters is not None and DEAD_LETTER in outbox.kinds:
-                        outbox.append(map(_parcel, letters.toLocalIterator()))
+                    outbox.append(parcels)
                 return
             except OSError as error:
                 log.error("outbox_unwritable %s; trying again", error.strerror)
@@ -200,10 +190,6 @@ _TOLD: Final = frozenset({CLOSED, ALERT, LATE, STATE, TALLY})
 """Kinds that the log or a metric has something of."""
 
 _ADDED_UP: Final = ("open_windows", "kept_windows", "state_bytes", "late_records")
-
-
-def _parcel(row: Any) -> Parcel:
-    return Parcel(row.kind, row.topic, row.key, bytes(row.value), row.length, row.contents)
 
 
 def _log_closed(document: dict[str, Any]) -> None:

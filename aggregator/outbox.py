@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from aggregator.durable import UNFINISHED, write_durably
 from aggregator.evaluate import Output
-from aggregator.packed import LONG, TOGETHER, Parcel
+from aggregator.packed import PACKED, TOGETHER, Parcel
 
 ENTRY_PARCELS: Final = 2_000
 ENTRY_BYTES: Final = 16 << 20
@@ -131,7 +131,7 @@ class Outbox:
             return sum(number > cursor for number in self._sizes)
 
     def _takes(self, parcel: Parcel) -> bool:
-        return parcel.kind in self.kinds or (parcel.kind == TOGETHER and not LONG.isdisjoint(self.kinds))
+        return parcel.kind in self.kinds or (parcel.kind == TOGETHER and not PACKED.isdisjoint(self.kinds))
 
     def _entry(self, number: int) -> Entry:
         """Sinks that keep up with each other take the same entry one after the other: it is unpacked once."""

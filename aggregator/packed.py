@@ -13,10 +13,10 @@ from typing import Final, NamedTuple
 import orjson
 import pyarrow as pa
 
-from aggregator.evaluate import DRIFT, PROVISIONAL, REPORT, Output
+from aggregator.evaluate import DEAD_LETTER, DRIFT, PROVISIONAL, REPORT, Output
 
-LONG: Final = frozenset({REPORT, DRIFT, PROVISIONAL})
-"""Kinds that are packed; the others are short, or wanted by themselves, and stay as they are."""
+PACKED: Final = frozenset({REPORT, DRIFT, PROVISIONAL, DEAD_LETTER})
+"""Kinds that are long or many; the others are wanted by themselves, and stay as they are."""
 
 TOGETHER: Final = "together"
 """The kind of a parcel of several outputs."""
@@ -57,11 +57,11 @@ class Parcel(NamedTuple):
 
 
 def packed(outputs: Iterable[Output]) -> Iterator[Parcel]:
-    """Those of LONG kinds keep their order among each other, and so do the others."""
+    """Those of PACKED kinds keep their order among each other, and so do the others."""
     waiting: list[Output] = []
     size = 0
     for output in outputs:
-        if output.kind not in LONG:
+        if output.kind not in PACKED:
             yield Parcel(*output)
             continue
         waiting.append(output)

@@ -62,7 +62,7 @@ class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
 
     def handleInputRows(self, key: Any, rows: Iterator[pd.DataFrame], timerValues: Any) -> Iterator[pd.DataFrame]:
         if key[0] == DEAD:
-            yield from _dead_letters(rows)
+            yield from _frames(_dead_letters(rows))
             return
         shard, now_ms, steps = self._load(), timerValues.getCurrentProcessingTimeInMs(), {}
         before_ms, segments = shard.wake_ms, Segments(self._segments, shard.segments)
@@ -130,15 +130,13 @@ def _by_monitor(frames: Iterable[pd.DataFrame]) -> dict[str, list[Part]]:
     return parts
 
 
-def _dead_letters(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+def _dead_letters(frames: Iterable[pd.DataFrame]) -> Iterator[Output]:
     reasons: Counter[str] = Counter()
     for frame in frames:
         reasons.update(frame["reason"])
-        letters = frame[["topic", "key", "letter"]].rename(columns={"letter": "value"})
-        letters.insert(0, "kind", DEAD_LETTER)
-        letters["length"], letters["contents"] = 0, None
-        yield letters
-    yield from _frames(tally(reasons))
+        for topic, key, letter in zip(*(frame[name].tolist() for name in ("topic", "key", "letter")), strict=True):
+            yield Output(DEAD_LETTER, topic, key, letter)
+    yield from tally(reasons)
 
 
 def _frames(outputs: Iterable[Output]) -> Iterator[pd.DataFrame]:
