@@ -10,21 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final
 
+from aggregator.entries import Entries
 from aggregator.progress import Held, Place, WindowKey
 from tidegauge.summaries import container
 
 SEGMENT_BYTES: Final = 1 << 20
 """A segment is closed when it has so much in it: some 25 windows of 30 features, or one that is larger."""
-
-
-class Entries(Protocol):
-    """Spark's MapState from numbers to bytes."""
-
-    def getValue(self, key: tuple[int]) -> tuple[Any] | None: ...
-    def updateValue(self, key: tuple[int], value: tuple[bytes]) -> None: ...
-    def removeKey(self, key: tuple[int]) -> None: ...
 
 
 @dataclass
@@ -45,9 +38,9 @@ class Segments:
 
     def get(self, place: Place) -> bytes:
         if place.segment not in self._read:
-            stored = self._entries.getValue((place.segment,))
+            stored = self._entries.get(_name(place.segment))
             assert stored is not None, f"segment {place.segment} is there while a summary of it is wanted"
-            self._read[place.segment] = container.load(bytes(stored[0]))
+            self._read[place.segment] = container.load(stored)
         return self._read[place.segment][place.position]
 
     def put(self, summary: bytes, *, settled: bool) -> Place:
@@ -72,10 +65,14 @@ class Segments:
             self._write(self._filling.popitem()[1])
         for number in [number for number, wanted in self._index.wanted.items() if not wanted]:
             del self._index.wanted[number]
-            self._entries.removeKey((number,))
+            self._entries.remove(_name(number))
 
     def _write(self, number: int) -> None:
-        self._entries.updateValue((number,), (container.dump(self._read[number]),))
+        self._entries.put(_name(number), container.dump(self._read[number]))
+
+
+def _name(number: int) -> str:
+    return f"segment/{number}"
 
 
 class StoredWindows:

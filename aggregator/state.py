@@ -11,8 +11,10 @@ from typing import Any, Final, NamedTuple
 import pandas as pd
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
 
+from aggregator import entries
 from aggregator.catalogue import Catalogue
 from aggregator.cycles import spare_what_stays
+from aggregator.entries import Entries
 from aggregator.evaluate import DEAD_LETTER, TOLD_MS, Output, Stepped, outputs_of, state_told, tally
 from aggregator.fold import DEAD, parts_of
 from aggregator.packed import Parcel, packed
@@ -24,26 +26,36 @@ from tidegauge.monitor import Windows
 UNKNOWN: Final = Windows(watermark_ms=0, lateness_ms=0)
 """Of a monitor that is no longer configured: nothing of it is waited for."""
 
+SHARD: Final = "shard"
+"""Name of the entry that says what others there are."""
+
 FRAME_PARCELS: Final = 256
 """So many are handed to Spark at once: reports in them are some 8 MB, packed."""
 
 
 class StoredMemories(NamedTuple):
-    """evaluate.Memories of one monitor, in a MapState of its shard."""
+    """evaluate.Memories of one monitor."""
 
-    state: Any
+    entries: Entries
     monitor: str
 
     def get(self, version: str, baseline: str) -> bytes | None:
-        stored = self.state.getValue((self.monitor, version, baseline))
-        return None if stored is None else bytes(stored[0])
+        return self.entries.get(self._name(version, baseline))
 
     def put(self, version: str, baseline: str, memory: bytes) -> None:
-        self.state.updateValue((self.monitor, version, baseline), (memory,))
+        self.entries.put(self._name(version, baseline), memory)
 
     def clear(self) -> None:
-        for name in [name for name in self.state.keys() if name[0] == self.monitor]:  # noqa: SIM118 - Spark's map
-            self.state.removeKey(tuple(name))
+        for name in [name for name in self.entries.names() if name.startswith(self._prefix)]:
+            self.entries.remove(name)
+
+    def _name(self, version: str, baseline: str) -> str:
+        return f"{self._prefix}{version}/{baseline}"
+
+    @property
+    def _prefix(self) -> str:
+        """Names of monitors have no slash."""
+        return f"memory/{self.monitor}/"
 
 
 class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
@@ -55,17 +67,14 @@ class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
     def init(self, handle: StatefulProcessorHandle) -> None:
         spare_what_stays("step")
         self._handle = handle
-        self._progress = handle.getValueState("progress", "progress binary")
-        judged_by = "monitor string, version string, baseline string"
-        self._segments = handle.getMapState("segments", "number bigint", "summaries binary")
-        self._memories = handle.getMapState("memories", judged_by, "memory binary")
+        self._entries = Entries(handle.getMapState("entries", entries.KEY, entries.VALUE))
 
     def handleInputRows(self, key: Any, rows: Iterator[pd.DataFrame], timerValues: Any) -> Iterator[pd.DataFrame]:
         if key[0] == DEAD:
             yield from _frames(_dead_letters(rows))
             return
         shard, now_ms, steps = self._load(), timerValues.getCurrentProcessingTimeInMs(), {}
-        before_ms, segments = shard.wake_ms, Segments(self._segments, shard.segments)
+        before_ms, segments = shard.wake_ms, Segments(self._entries, shard.segments)
         for monitor, parts in _by_monitor(rows).items():
             known, rules = shard.get(monitor), self._rules(monitor)
             store = StoredWindows(segments, known.windows)
@@ -75,7 +84,7 @@ class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
 
     def handleExpiredTimer(self, key: Any, timerValues: Any, expiredTimerInfo: Any) -> Iterator[pd.DataFrame]:
         shard, now_ms, steps = self._load(), timerValues.getCurrentProcessingTimeInMs(), {}
-        before_ms, segments = shard.wake_ms, Segments(self._segments, shard.segments)
+        before_ms, segments = shard.wake_ms, Segments(self._entries, shard.segments)
         for monitor in shard.due(now_ms):
             known, rules = shard.get(monitor), self._rules(monitor)
             steps[monitor] = wake(known, rules=rules, now_ms=now_ms, store=StoredWindows(segments, known.windows))
@@ -83,8 +92,7 @@ class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
         yield from self._finish(shard, before_ms, steps, now_ms)
 
     def _load(self) -> Shard:
-        stored = self._progress.get()
-        return Shard(None if stored is None else bytes(stored[0]))
+        return Shard(self._entries.get(SHARD))
 
     def _rules(self, monitor: str) -> Windows:
         known = self._catalogue.monitors.get(monitor)
@@ -106,14 +114,14 @@ class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
             if monitor not in self._catalogue.monitors and not progress.windows:
                 # One that was removed leaves nothing behind. Its windows have been closed and accounted for.
                 shard.drop(monitor)
-                StoredMemories(self._memories, monitor).clear()
+                StoredMemories(self._entries, monitor).clear()
         self._save(shard, before_ms)
-        stepped = [Stepped(monitor, step, StoredMemories(self._memories, monitor)) for monitor, step in steps.items()]
+        stepped = [Stepped(monitor, step, StoredMemories(self._entries, monitor)) for monitor, step in steps.items()]
         yield from _frames(chain(outputs_of(stepped, self._catalogue), told))
 
     def _save(self, shard: Shard, before_ms: int | None) -> None:
         """One look is due at a time: an earlier one takes the place of a later one."""
-        self._progress.update((shard.encode(),))
+        self._entries.put(SHARD, shard.encode())
         wake_ms = shard.wake_ms
         if wake_ms is None or wake_ms == before_ms:
             return

@@ -5,48 +5,53 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator import segments as module
+from aggregator.entries import Entries
 from aggregator.progress import Held, Place, WindowKey
 from aggregator.segments import Index, Segments, StoredWindows
 
 
-class Table(dict[int, bytes]):
+class Table(dict[tuple[str], tuple[bytes]]):
     """Spark's map, which counts how often it is asked."""
 
     asked = 0
 
-    def getValue(self, key: tuple[int]) -> tuple[bytes] | None:
+    def getValue(self, key: tuple[str]) -> tuple[bytes] | None:
         self.asked += 1
-        return (self[key[0]],)
+        return self.get(key)
 
-    def updateValue(self, key: tuple[int], value: tuple[bytes]) -> None:
+    def updateValue(self, key: tuple[str], value: tuple[bytes]) -> None:
         self.asked += 1
-        self[key[0]] = value[0]
+        self[key] = value
 
-    def removeKey(self, key: tuple[int]) -> None:
+    def removeKey(self, key: tuple[str]) -> None:
         self.asked += 1
-        del self[key[0]]
+        del self[key]
+
+    @property
+    def segments(self) -> list[int]:
+        return sorted(int(name.removeprefix("segment/")) for (name,) in self)
 
 
 def test_summaries_of_a_step_are_one_entry_of_each_sort() -> None:
     table, index = Table(), Index()
-    step = Segments(table, index)
+    step = Segments(Entries(table), index)
     places = [step.put(b"%d" % at, settled=at % 2 == 0) for at in range(20)]
     assert not table
     step.save()
     assert (len(table), table.asked, index) == (2, 2, Index(3, {1: 10, 2: 10}))
-    again = Segments(table, index)
+    again = Segments(Entries(table), index)
     assert [again.get(place) for place in places] == [b"%d" % at for at in range(20)]
     assert table.asked == 4
 
 
 def test_a_segment_goes_with_the_last_of_its_summaries() -> None:
     table, index = Table(), Index()
-    step = Segments(table, index)
+    step = Segments(Entries(table), index)
     places = [step.put(b"x", settled=True) for _ in range(3)]
     step.save()
     for place in places:
-        assert list(table) == [1]
-        last = Segments(table, index)
+        assert table.segments == [1]
+        last = Segments(Entries(table), index)
         last.remove(place)
         last.save()
     assert (table, index) == ({}, Index(2, {}))
@@ -55,11 +60,11 @@ def test_a_segment_goes_with_the_last_of_its_summaries() -> None:
 def test_a_segment_is_closed_when_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SEGMENT_BYTES", 10)
     table, index = Table(), Index()
-    step = Segments(table, index)
+    step = Segments(Entries(table), index)
     places = [step.put(b"xxxx", settled=False) for _ in range(7)]
     step.save()
     assert places == [Place(at // 3 + 1, at % 3) for at in range(7)]
-    assert (sorted(table), index) == ([1, 2, 3], Index(4, {1: 3, 2: 3, 3: 1}))
+    assert (table.segments, index) == ([1, 2, 3], Index(4, {1: 3, 2: 3, 3: 1}))
 
 
 KEYS = [WindowKey("1", "b", start_ms, start_ms + 5) for start_ms in range(4)]
@@ -74,7 +79,7 @@ def test_a_window_is_found_wherever_steps_have_moved_it(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "SEGMENT_BYTES", full)
         for number, changes in enumerate(steps):
-            step = Segments(table, index)
+            step = Segments(Entries(table), index)
             store = StoredWindows(step, held)
             for key, (change, settled) in changes.items():
                 if change == "put":
@@ -88,7 +93,7 @@ def test_a_window_is_found_wherever_steps_have_moved_it(
                     data = wanted[key] if change == "put" else store.get(key)
                     held[key] = Held(place=store.put(key, data, settled=settled))
             step.save()
-            store = StoredWindows(Segments(table, index), held)
+            store = StoredWindows(Segments(Entries(table), index), held)
             assert {key: store.get(key) for key in held} == wanted
             assert sum(index.wanted.values()) == len(wanted)
-            assert set(table) == set(index.wanted) == {one.place.segment for one in held.values()}
+            assert set(table.segments) == set(index.wanted) == {one.place.segment for one in held.values()}

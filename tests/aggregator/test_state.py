@@ -18,20 +18,9 @@ from aggregator.fold import fold_batch
 from aggregator.packed import Parcel
 from aggregator.progress import Progress
 from aggregator.shards import Shard
-from aggregator.state import WindowProcessor
+from aggregator.state import SHARD, WindowProcessor
 from aggregator.windows import CHECK_MS, CORRECTION_MS
 from tests.aggregator.doors import NOW_MS, START_MS, Message, arrow_of, catalogue, heartbeat, record, traffic
-
-
-class Value:
-    def __init__(self) -> None:
-        self.value: tuple[Any, ...] | None = None
-
-    def get(self) -> tuple[Any, ...] | None:
-        return self.value
-
-    def update(self, value: tuple[Any, ...]) -> None:
-        self.value = value
 
 
 class Table:
@@ -57,9 +46,6 @@ class Handle:
     def __init__(self) -> None:
         self.states: dict[str, Any] = {}
         self.timers: set[int] = set()
-
-    def getValueState(self, name: str, _schema: str) -> Value:
-        return self.states.setdefault(name, Value())  # type: ignore[no-any-return]
 
     def getMapState(self, name: str, _key: str, _value: str) -> Table:
         return self.states.setdefault(name, Table())  # type: ignore[no-any-return]
@@ -97,7 +83,16 @@ class Run:
         return sum(self._shard().segments.wanted.values())
 
     def _shard(self) -> Shard:
-        return Shard(self.handle.states["progress"].value[0])
+        return Shard(self._entries[SHARD,][0])
+
+    def remembered(self) -> set[str]:
+        """Monitors of which a memory is kept."""
+        return {name.split("/")[1] for (name,) in self._entries if name.startswith("memory/")}
+
+    @property
+    def _entries(self) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+        (table,) = self.handle.states.values()
+        return table.rows  # type: ignore[no-any-return]
 
 
 def clock(now_ms: int) -> Any:
@@ -141,7 +136,7 @@ def test_a_corrected_report_comes_by_a_timer(run: Run) -> None:
 def test_a_monitor_that_was_removed_accounts_for_its_windows_and_leaves_nothing(run: Run) -> None:
     run.take(record(1_000), heartbeat(7_000), record(8_000))
     run.take(record(1_000, monitor="gates"), heartbeat(7_000, monitor="gates"))
-    assert {name for name, *_ in run.handle.states["memories"].rows} == {"doors", "gates"}
+    assert run.remembered() == {"doors", "gates"}
     run.configure("gates")
     found = []
     while run.progress("doors") != Progress():
@@ -150,7 +145,7 @@ def test_a_monitor_that_was_removed_accounts_for_its_windows_and_leaves_nothing(
         ("late", "window_without_baseline")
     ]
     assert run.kept_windows() == len(run.progress("gates").windows)
-    assert {name for name, *_ in run.handle.states["memories"].rows} == {"gates"}
+    assert run.remembered() == {"gates"}
     assert min(run.handle.timers) == run.progress("gates").wake_ms
 
 
@@ -158,8 +153,8 @@ def test_a_monitor_that_stays_is_kept_in_mind_when_nothing_comes(run: Run) -> No
     run.take(record(1_000))
     for _ in range(60):
         run.fire()
-    assert run.handle.states["segments"].rows == {}
-    assert run.handle.states["memories"].rows
+    assert run.kept_windows() == 0
+    assert run.remembered() == {"doors"}
     assert run.progress("doors").wake_ms == min(run.handle.timers)
 
 
