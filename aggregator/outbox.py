@@ -59,7 +59,7 @@ class Outbox:
         self.directory = directory
         self._maximum_bytes = maximum_bytes
         self._changed, self._reading = threading.Condition(), threading.Lock()
-        self._read: Entry | None = None
+        self._latest: Entry | None = None
         self._cursors: dict[str, int] = {}
         directory.mkdir(parents=True, exist_ok=True)
         for unfinished in directory.glob(f".*{UNFINISHED}"):
@@ -136,9 +136,9 @@ class Outbox:
     def _entry(self, number: int) -> Entry:
         """Sinks that keep up with each other take the same entry one after the other: it is unpacked once."""
         with self._reading:
-            if self._read is None or self._read.number != number:
-                self._read = Entry(number, tuple(one for one in _read(self._file(number)) if one.kind in self.kinds))
-            return self._read
+            if self._latest is None or self._latest.number != number:
+                self._latest = Entry(number, tuple(one for one in _read(self._file(number)) if one.kind in self.kinds))
+            return self._latest
 
     def _first_for(self, sink: str) -> int | None:
         cursor = self._cursors.get(sink, self._last)
