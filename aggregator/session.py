@@ -86,10 +86,6 @@ def _configuration(scratch: str) -> dict[str, str]:
         # What is shuffled is a few summaries a micro-batch: more partitions are more tasks, not more speed.
         "spark.sql.shuffle.partitions": "2",
         "spark.sql.adaptive.enabled": "false",
-        # Of a checkpoint on a local disk. The default writes a file of checksums beside each file, and runs `chmod` on
-        # both: a sixth of a small micro-batch's time. Offsets are JSON, and what the state writes is compressed, with
-        # checks.
-        "spark.hadoop.fs.AbstractFileSystem.file.impl": "org.apache.hadoop.fs.local.RawLocalFs",
         "spark.sql.streaming.stateStore.providerClass": f"{state}.RocksDBStateStoreProvider",
         "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
     }
