@@ -16,7 +16,7 @@ from aggregator.catalogue import Catalogue
 from aggregator.evaluate import REPORT, Output
 from aggregator.fold import DEAD, parts_of
 from aggregator.job import folded_of, stepped
-from aggregator.packed import TOGETHER, Parcel
+from aggregator.packed import TOGETHER, parcels_in
 from aggregator.replay import outputs_of_history
 from aggregator.settings import load_monitor
 from tidegauge.baseline import BaselineProfile
@@ -76,7 +76,7 @@ def _reports(catalogue: Catalogue, batches: Iterator[pa.RecordBatch]) -> Iterato
 
 def _unpacked(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
-        for parcel in map(Parcel, *(batch.column(name).to_pylist() for name in Parcel._fields)):
+        for parcel in parcels_in(batch):
             yield _frame(parcel.outputs())
 
 

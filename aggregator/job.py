@@ -23,7 +23,7 @@ from aggregator.errors import DeliveryStopped, told
 from aggregator.evaluate import ALERT, CLOSED, LATE, STATE, TALLY
 from aggregator.fold import FOLDED_COLUMNS, Messages, fold
 from aggregator.outbox import Outbox
-from aggregator.packed import PARCEL_COLUMNS, Parcel
+from aggregator.packed import PARCEL_COLUMNS, Parcel, parcels_in
 from aggregator.state import WindowProcessor
 
 log = logging.getLogger("aggregator")
@@ -118,8 +118,7 @@ class Delivery:
     def _deliver(self, outputs: DataFrame) -> None:
         # All at once, for what is asked for again is computed again, and the state behind it must not be stepped twice.
         # By Arrow: as rows, Spark's pickler would turn each byte of a report into a character, and we those into bytes.
-        collected = outputs.toArrow()
-        parcels = list(map(Parcel, *(collected.column(name).to_pylist() for name in Parcel._fields)))
+        parcels = list(parcels_in(outputs.toArrow()))
         if parcels:
             self._append(parcels)
         for parcel in parcels:

@@ -56,6 +56,11 @@ class Parcel(NamedTuple):
         return pa.decompress(self.value, self.length, _CODEC, asbytes=True) if self.length else self.value
 
 
+def parcels_in(rows: pa.Table | pa.RecordBatch) -> Iterator[Parcel]:
+    """rows: with PARCEL_COLUMNS."""
+    return map(Parcel, *(rows.column(name).to_pylist() for name in Parcel._fields))
+
+
 def packed(outputs: Iterable[Output]) -> Iterator[Parcel]:
     """Those of PACKED kinds keep their order among each other, and so do the others."""
     waiting: list[Output] = []

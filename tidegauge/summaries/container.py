@@ -26,7 +26,6 @@ _TYPES: Final = {
 }
 """As numpy names them, little-endian."""
 
-_FLOAT: Final = _TYPES["f8"]
 _NARROW: Final = tuple((int(np.iinfo(name).max), name) for name in ("u1", "u2", "u4"))
 
 
@@ -36,7 +35,7 @@ def dump(tree: object) -> bytes:
     def packed(node: object) -> object:
         """Of what JSON does not know, in the order of the text."""
         if isinstance(node, np.ndarray):
-            name = "f8" if node.dtype == _FLOAT else _narrowest(node)
+            name = "f8" if node.dtype.kind == "f" else _narrowest(node)
             blobs.append(node.astype(_TYPES[name], copy=False).tobytes())
             return {"@": [name, node.shape]}
         if isinstance(node, bytes):
@@ -69,9 +68,7 @@ def head(data: bytes) -> Any:
 
 
 def _narrowest(array: NDArray[Any]) -> str:
-    """Name of the type."""
-    if array.dtype.kind == "f":
-        return "f8"
+    """Name of the type; of whole numbers."""
     if array.size:
         # Of a negative one, more than any narrow type holds.
         highest = array.astype(np.uint64).max()
