@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from aggregator.progress import Held, Place, Progress, Source, WindowKey, Worker
 from tidegauge.monitor import Windows
 from tidegauge.summaries.served_account import ServedAccount
-from tidegauge.summaries.window_summary import WindowSummary
+from tidegauge.summaries.window_summary import EncodedSummary, WindowSummary
 from tidegauge.windows import Window
 
 SILENCE_MS: Final = 5_000
@@ -120,7 +120,7 @@ def take(progress: Progress, parts: Iterable[Part], *, rules: Windows, now_ms: i
     for part in parts:
         known = sources.get(part.source, Source(part.latest_ms, now_ms))
         sources[part.source] = Source(max(known.latest_ms, part.latest_ms), now_ms)
-        summary = WindowSummary.decode(part.summary)
+        summary = EncodedSummary(part.summary)
         _hear(workers, summary.account)
         if part.key.end_ms <= progress.closed_until_ms - rules.lateness_ms:
             late[part.key] = late.get(part.key, 0) + part.records
@@ -193,23 +193,21 @@ class _Desk:
         self._stored = progress.windows
         self._closed_until_ms = progress.closed_until_ms
         self._held = dict(progress.windows)
-        self._fresh: dict[WindowKey, WindowSummary] = {}
-        self._encoded: dict[WindowKey, bytes] = {}
-        """Of fresh summaries, those that are of one part alone, as they came."""
+        self._fresh: dict[WindowKey, WindowSummary | EncodedSummary] = {}
+        """Those of one part alone as they came: many are not looked into before they are stored."""
 
-    def merge(self, part: Part, summary: WindowSummary) -> None:
+    def merge(self, part: Part, summary: EncodedSummary) -> None:
         held = self._held.get(part.key) or Held(closed=part.key.end_ms <= self._closed_until_ms)
         known = self._summary(part.key) if part.key in self._held else None
         records = part.records
-        self._encoded.pop(part.key, None)
         if known is None:
-            self._fresh[part.key], self._encoded[part.key] = summary, part.summary
+            self._fresh[part.key] = summary
         elif known.account.repeats(summary.account):
             # What came again as a whole is left out; it is counted, and heartbeats that came with it are taken.
             self._fresh[part.key] = replace(known, account=known.account.merge(summary.account))
             records = 0
         else:
-            self._fresh[part.key] = known.merge(summary)
+            self._fresh[part.key] = known.merge(summary.decoded)
         due_ms = held.due_ms
         if held.closed and records and due_ms is None:
             due_ms = self._now_ms + CORRECTION_MS
@@ -288,8 +286,8 @@ class _Desk:
         return [Closed(key, self._summary(key)) for key in fullest.values()]
 
     def _summary(self, key: WindowKey) -> WindowSummary:
-        fresh = self._fresh.get(key)
-        return WindowSummary.decode(self._store.get(key)) if fresh is None else fresh
+        fresh = self._fresh.get(key) or EncodedSummary(self._store.get(key))
+        return fresh.decoded if isinstance(fresh, EncodedSummary) else fresh
 
     def _save(self) -> None:
         """The store has what it is told of and no more: windows that can be corrected no longer are given up."""
@@ -299,7 +297,7 @@ class _Desk:
             if key in self._stored:
                 self._store.remove(key)
         for key, summary in self._fresh.items():
-            self._put(key, self._encoded.get(key) or summary.encode())
+            self._put(key, summary.data if isinstance(summary, EncodedSummary) else summary.encode())
         for key, held in self._held.items():
             if key not in self._fresh and held.settled and not self._stored[key].settled:
                 self._put(key, self._store.get(key))

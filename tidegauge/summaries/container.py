@@ -7,9 +7,9 @@ Length of the head (4 bytes, little-endian), the head (the tree as JSON, each ar
 
 from __future__ import annotations
 
-import json
 import math
 import struct
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +25,8 @@ _TYPES: Final = {
     _BYTES: np.dtype("u1"),
 }
 """As numpy names them, little-endian."""
+
+_INNER: Final = frozenset({dict, list})
 
 _NARROW: Final = tuple((int(np.iinfo(name).max), name) for name in ("u1", "u2", "u4"))
 
@@ -54,9 +56,9 @@ def load(data: bytes) -> Any:
     if len(data) < _LENGTH.size:
         raise ValueError("no length of a head")
     start = _LENGTH.size + _LENGTH.unpack_from(data)[0]
-    reader = _Reader(data, start)
-    # Not by orjson, which calls nobody: to go through its tree again takes three times as long.
-    tree = json.loads(data[_LENGTH.size : start], object_hook=reader.unpacked)
+    tree, reader = orjson.loads(data[_LENGTH.size : start]), _Reader(data, start)
+    if type(tree) in _INNER:
+        tree = reader.unpacked(tree)
     if reader.position != len(data):
         raise ValueError(f"{len(data)} bytes, of which {reader.position} are accounted for")
     return tree
@@ -83,17 +85,28 @@ class _Reader:
         self._data = data
         self.position = position
 
-    def unpacked(self, node: dict[str, Any]) -> Any:
-        """Each object of the head, in the order of the text."""
-        return self._blob(*node["@"]) if len(node) == 1 and "@" in node else node
+    def unpacked(self, node: Any) -> Any:
+        """node: an object or a list. The same with what stands for arrays and bytes replaced, in the text's order."""
+        places: Iterable[tuple[Any, Any]]
+        if type(node) is list:
+            places = enumerate(node)
+        elif len(node) == 1 and "@" in node:
+            return self._blob(*node["@"])
+        else:
+            places = node.items()
+        for place, value in places:
+            if type(value) in _INNER:
+                node[place] = self.unpacked(value)
+        return node
 
     def _blob(self, kind: str, shape: list[int]) -> Any:
-        if kind not in _TYPES or any(type(size) is not int or size < 0 for size in shape):
+        if kind not in _TYPES or [size for size in shape if type(size) is not int or size < 0]:
             raise ValueError(f"no such array: {kind!r} {shape!r}")
         count, dtype = math.prod(shape), _TYPES[kind]
         start, self.position = self.position, self.position + count * dtype.itemsize
         if self.position > len(self._data):
             raise ValueError(f"cut off within {kind}")
         if kind == _BYTES:
-            return bytes(self._data[start : self.position])
-        return np.frombuffer(self._data, dtype, count, start).reshape(shape)
+            return self._data[start : self.position]
+        array = np.frombuffer(self._data, dtype, count, start)
+        return array if len(shape) == 1 else array.reshape(shape)

@@ -171,6 +171,9 @@ def upper_triangle(columns: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def _symmetric(triangle: Any, columns: int) -> Array:
+    """triangle: or one number, of all pairs."""
+    if isinstance(triangle, int | float):
+        return np.full((columns, columns), float(triangle))
     full = np.empty((columns, columns))
     rows, cols = upper_triangle(columns)
     full[rows, cols] = triangle

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -62,7 +62,7 @@ class Sketches:
     @classmethod
     def from_state(cls, state: list[Any]) -> Sketches:
         lengths, joined = state
-        ends = np.cumsum([0, *lengths]).tolist()
+        ends = accumulate(lengths, initial=0)
         columns = tuple(joined[start:end] for start, end in pairwise(ends))
         for column in columns:
             kll_floats_sketch.deserialize(column)

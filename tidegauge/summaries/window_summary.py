@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -82,14 +84,41 @@ class WindowSummary:
     @classmethod
     def decode(cls, data: bytes) -> WindowSummary:
         """Raises InvalidSummary."""
-        magic, content = data[: len(MAGIC)], data[len(MAGIC) :]
+        return EncodedSummary(data).decoded
+
+
+@dataclass(frozen=True)
+class EncodedSummary:
+    """As it came, and read as far as it is asked for. What is asked for raises InvalidSummary."""
+
+    data: bytes
+
+    @cached_property
+    def account(self) -> ServedAccount:
+        with _refused():
+            return ServedAccount.from_state(self._states["account"])
+
+    @cached_property
+    def decoded(self) -> WindowSummary:
+        with _refused():
+            return _assemble({name: _part(name, self._states) for name in SUMMARIES})
+
+    @cached_property
+    def _states(self) -> Mapping[str, Any]:
+        magic, content = self.data[: len(MAGIC)], self.data[len(MAGIC) :]
         if magic not in (MAGIC, FIRST_MAGIC):
             raise InvalidSummary(f"begins with {magic!r}, this reader knows {FIRST_MAGIC!r} and {MAGIC!r}")
-        try:
-            states = container.load(content) if magic == MAGIC else orjson.loads(content)
-            return _assemble({name: _part(name, states) for name in SUMMARIES})
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RuntimeError) as error:
-            raise InvalidSummary(repr(error)) from error
+        states: Mapping[str, Any] = container.load(content) if magic == MAGIC else orjson.loads(content)
+        return states
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """What is not as `encode` writes it fails in many ways."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RuntimeError) as error:
+        raise InvalidSummary(repr(error)) from error
 
 
 def summarise(

@@ -22,8 +22,16 @@ from tidegauge.summaries.cross_moments import CrossMoments
 from tidegauge.summaries.gathered_records import GatheredRecords
 from tidegauge.summaries.moments import Moments
 from tidegauge.summaries.quantile_sketches import QuantileSketches
+from tidegauge.summaries.served_account import ServedAccount
 from tidegauge.summaries.window_rows import WindowRows
-from tidegauge.summaries.window_summary import FIRST_MAGIC, MAGIC, REQUIRED, WindowSummary, summarise
+from tidegauge.summaries.window_summary import (
+    FIRST_MAGIC,
+    MAGIC,
+    REQUIRED,
+    EncodedSummary,
+    WindowSummary,
+    summarise,
+)
 
 PROFILE = BaselineProfile.fit(mixed_rows(1000), SCHEMA, predictions=np.linspace(0.0, 50.0, 1000))
 EVERYTHING = Statistics(own=("tests.support.own:WholeNumbers",))
@@ -244,3 +252,13 @@ def test_a_part_of_another_shape_is_refused(part: str, state: object) -> None:
         return
     with pytest.raises(InvalidSummary):
         WindowSummary.decode(data)
+
+
+def test_a_summary_is_read_no_further_than_it_is_asked_for() -> None:
+    parts = {name: getattr(summarise([], [], PROFILE), name).to_state() for name in REQUIRED} | {"moments": "text"}
+    encoded = EncodedSummary(MAGIC + container.dump(parts))
+    assert encoded.account == ServedAccount()
+    with pytest.raises(InvalidSummary):
+        _ = encoded.decoded
+    with pytest.raises(InvalidSummary):
+        _ = EncodedSummary(b"").account
