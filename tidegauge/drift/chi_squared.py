@@ -29,6 +29,12 @@ _PAST: Final = 12.0
 
 _MARGIN: Final = 40
 
+_PAST_PEAK: Final = 16
+"""
+The same, with _PAST, of where the terms with their weights are largest or, before it, the weights begin to fall. From
+one term to the next they grow by y mean / (a j), as those of a Bessel function do, so there a j = y mean.
+"""
+
 _CERTAIN: Final = 40.0
 """e^-40 is less than half of what the last digit of 1 is worth."""
 
@@ -120,7 +126,9 @@ def _tails(y: Array, df: Whole, mean: Array) -> Array:
     """
     first = np.where(df % 2, [math.erfc(root) for root in np.sqrt(y).tolist()], 0.0)
     lowest = np.floor(np.maximum(-(df // 2), mean - _BELOW * np.sqrt(df / 4 + mean) - _MARGIN))
-    past = np.ceil(np.minimum(mean + _ABOVE * np.sqrt(mean), y - df / 2 + _PAST * np.sqrt(y)) + _MARGIN)
+    past = np.minimum(mean + _ABOVE * np.sqrt(mean), y - df / 2 + _PAST * np.sqrt(y)) + _MARGIN
+    peak = np.maximum(mean, np.sqrt((df / 4) ** 2 + y * mean) - df / 4)
+    past = np.ceil(np.minimum(past, peak + _PAST * np.sqrt(peak) + _PAST_PEAK))
     j = np.arange(int(lowest.min()), max(int(past.max()), 0) + 1)
     # Many tails have few different degrees of freedom: what depends on these alone is looked up once for each.
     distinct, which = _distinct(df)

@@ -39,7 +39,7 @@ def test_the_non_central_tail_is_scipys(df: int, noncentrality: float) -> None:
 
 
 @pytest.mark.parametrize("df", DEGREES)
-@pytest.mark.parametrize("noncentrality", [1.0, 16.0, 400.0])
+@pytest.mark.parametrize("noncentrality", [0.05, 1.0, 16.0, 400.0])
 @pytest.mark.parametrize("sigmas", [15.0, 25.0])
 def test_the_far_tail_is_the_poisson_mixture_summed_without_a_limit(
     df: int, noncentrality: float, sigmas: float
@@ -48,7 +48,7 @@ def test_the_far_tail_is_the_poisson_mixture_summed_without_a_limit(
     x = df + noncentrality + sigmas * math.sqrt(2 * (df + 2 * noncentrality))
     j = np.arange(5000)
     expected = math.fsum(poisson.pmf(j, noncentrality / 2) * chi2.sf(x, df + 2 * j))
-    assert 1e-200 < expected < 1e-7
+    assert 1e-200 < expected < 1e-4
     assert noncentral_survival(x, df, noncentrality) == pytest.approx(expected, rel=1e-8)
 
 
