@@ -36,11 +36,14 @@ def broken_correlations(profile: BaselineProfile, summary: WindowSummary, steady
     before = profile.correlations
     if before is None or summary.cross is None:
         return []
-    names = [feature.name for feature in profile.schema.features if feature.kind != "categorical"]
     now = summary.cross.correlation
     change = np.abs(now - before)
+    large = change >= SMALLEST_CHANGE
+    if not large.any():  # as in most windows
+        return []
+    names = [feature.name for feature in profile.schema.features if feature.kind != "categorical"]
     usable = np.array([name in steady for name in names], dtype=bool)
-    changed = np.nonzero(np.triu((change >= SMALLEST_CHANGE) & usable & usable[:, None], 1))
+    changed = np.nonzero(np.triu(large & usable & usable[:, None], 1))
     errors = _standard_errors(before[changed], now[changed], summary.cross.count[changed], profile.rows)
     candidates = zip(*changed, (errors >= STANDARD_ERRORS).tolist(), strict=True)
     pairs = sorted(((i, j) for i, j, broken in candidates if broken), key=lambda pair: -change[pair])

@@ -54,12 +54,11 @@ def _distance(evidence: Evidence) -> _Distance | NotMeasured:
         return NotMeasured(f"needs {evidence.min_count} rows, the window has {evidence.rows:.0f}")
     if evidence.correlation is None:
         return NotMeasured("the baseline was fitted without the detector mahalanobis, which has the correlations")
-    index = evidence.profile.schema.index
-    known = [name for name in evidence.locations if not np.isnan(evidence.correlation[index[name], index[name]])]
+    index, has_part = evidence.profile.schema.index, np.isfinite(np.diagonal(evidence.correlation)).tolist()
+    known = {index[name]: shift for name, shift in evidence.locations.items() if has_part[index[name]]}
     if len(known) < 2:
         return NotMeasured("needs two numeric features that vary")
-    places = [index[name] for name in known]
-    shifts = np.array([evidence.locations[name] for name in known])
+    places, shifts = list(known), np.array(list(known.values()))
     variances, directions = _directions(evidence.correlation[np.ix_(places, places)].tobytes())
     squared = float(((shifts @ directions) ** 2 / np.maximum(variances, LEAST_VARIANCE)).sum())
     uncertainty = inverse_survival(evidence.baseline, len(known)) / evidence.profile.rows

@@ -15,6 +15,7 @@ A missing value stands at its feature's mean and contributes by its neighbours a
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -105,13 +106,14 @@ class MahalanobisDetector:
             np.clip(deviations, -self._limit, self._limit, out=deviations)
         return deviations
 
-    @property
+    @cached_property
     def correlation(self) -> Array:
         """(features, features), as fitted: shrunk, of the rows nearest the centre. NaN where a feature has no part."""
         used = np.flatnonzero(self._scale > 0)
         deviations = np.sqrt(np.diagonal(self._covariance))
         correlation = np.full((len(self._scale), len(self._scale)), np.nan)
         correlation[np.ix_(used, used)] = self._covariance / np.outer(deviations, deviations)
+        correlation.flags.writeable = False
         return correlation
 
     def to_document(self) -> dict[str, object]:
