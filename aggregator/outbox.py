@@ -180,7 +180,7 @@ def _write(file: BinaryIO, parcels: Sequence[Parcel]) -> None:
     batch = pa.record_batch(
         [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA
     )
-    with pa.ipc.new_file(file, _SCHEMA, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+    with pa.ipc.new_file(file, _SCHEMA) as writer:  # what is long is compressed already
         writer.write_batch(batch)
 
 

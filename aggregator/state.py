@@ -13,7 +13,7 @@ from pyspark.sql.streaming.stateful_processor import StatefulProcessor, Stateful
 
 from aggregator import entries
 from aggregator.catalogue import Catalogue
-from aggregator.cycles import spare_what_stays
+from aggregator.cycles import no_search, spare_what_stays
 from aggregator.entries import Entries
 from aggregator.evaluate import DEAD_LETTER, TOLD_MS, Output, Stepped, outputs_of, state_told, tally
 from aggregator.fold import DEAD, parts_of
@@ -73,23 +73,25 @@ class WindowProcessor(StatefulProcessor):  # type: ignore[misc]
         if key[0] == DEAD:
             yield from _frames(_dead_letters(rows))
             return
-        shard, now_ms, steps = self._load(), timerValues.getCurrentProcessingTimeInMs(), {}
-        before_ms, segments = shard.wake_ms, Segments(self._entries, shard.segments)
-        for monitor, parts in _by_monitor(rows).items():
-            known, rules = shard.get(monitor), self._rules(monitor)
-            store = StoredWindows(segments, known.windows)
-            steps[monitor] = take(known, parts, rules=rules, now_ms=now_ms, store=store)
-        segments.save()
-        yield from self._finish(shard, before_ms, steps, now_ms)
+        with no_search():
+            shard, now_ms, steps = self._load(), timerValues.getCurrentProcessingTimeInMs(), {}
+            before_ms, segments = shard.wake_ms, Segments(self._entries, shard.segments)
+            for monitor, parts in _by_monitor(rows).items():
+                known, rules = shard.get(monitor), self._rules(monitor)
+                store = StoredWindows(segments, known.windows)
+                steps[monitor] = take(known, parts, rules=rules, now_ms=now_ms, store=store)
+            segments.save()
+            yield from self._finish(shard, before_ms, steps, now_ms)
 
     def handleExpiredTimer(self, key: Any, timerValues: Any, expiredTimerInfo: Any) -> Iterator[pd.DataFrame]:
-        shard, now_ms, steps = self._load(), timerValues.getCurrentProcessingTimeInMs(), {}
-        before_ms, segments = shard.wake_ms, Segments(self._entries, shard.segments)
-        for monitor in shard.due(now_ms):
-            known, rules = shard.get(monitor), self._rules(monitor)
-            steps[monitor] = wake(known, rules=rules, now_ms=now_ms, store=StoredWindows(segments, known.windows))
-        segments.save()
-        yield from self._finish(shard, before_ms, steps, now_ms)
+        with no_search():
+            shard, now_ms, steps = self._load(), timerValues.getCurrentProcessingTimeInMs(), {}
+            before_ms, segments = shard.wake_ms, Segments(self._entries, shard.segments)
+            for monitor in shard.due(now_ms):
+                known, rules = shard.get(monitor), self._rules(monitor)
+                steps[monitor] = wake(known, rules=rules, now_ms=now_ms, store=StoredWindows(segments, known.windows))
+            segments.save()
+            yield from self._finish(shard, before_ms, steps, now_ms)
 
     def _load(self) -> Shard:
         return Shard(self._entries.get(SHARD))
