@@ -66,10 +66,6 @@ class BinCounts:
             raise IncompatibleSummaries("bins", self.bounds, other.bounds)
         return BinCounts(self.counts + other.counts, self.bounds, self.strata.merge(other.strata))
 
-    def by_feature(self) -> list[Counts]:
-        """Rows, whatever their weights."""
-        return [self.counts[start:end] for start, end in pairwise(self.bounds)]
-
     @cached_property
     def weighted(self) -> list[WeightedBins]:
         """One per feature; the same in whatever order the summaries were merged, to the last bit."""

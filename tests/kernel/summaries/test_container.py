@@ -63,3 +63,8 @@ def test_arrays_cut_off_are_refused() -> None:
         container.load(container.dump(np.arange(4.0))[:-1])
     with pytest.raises(ValueError, match="cut off within bytes"):
         container.load(container.dump(b"abc")[:-1])
+
+
+def test_what_no_container_holds_is_not_packed() -> None:
+    with pytest.raises(TypeError):
+        container.dump({"a": {1, 2}})

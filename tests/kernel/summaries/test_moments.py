@@ -83,3 +83,10 @@ def test_rows_of_all_records_are_taken_together() -> None:
         [[1.0, 2.0], [3.0, np.nan], [np.nan, 4.0]],
     )
     assert WindowRows.of(GatheredRecords.of(records[1:3], PROFILE), [], PROFILE).matrix.shape == (0, 2)
+
+
+def test_the_first_format_had_no_range_where_there_was_no_value() -> None:
+    ranges = {"low": [None, 1], "high": [None, 2]}
+    read = Moments.from_state({"count": [0, 2], "missing": [2, 0], "mean": [0.0, 1.5], "m2": [0.0, 0.5]} | ranges)
+    assert (read.low.tolist(), read.high.tolist()) == ([np.inf, 1.0], [-np.inf, 2.0])
+    assert (read.mean.tolist(), read.weight.tolist()) == ([0.0, 1.5], [0.0, 2.0])
