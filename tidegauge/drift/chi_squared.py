@@ -31,8 +31,8 @@ _MARGIN: Final = 40
 
 _PAST_PEAK: Final = 16
 """
-The same, with _PAST, of where the terms with their weights are largest or, before it, the weights begin to fall. From
-one term to the next they grow by y mean / (a j), as those of a Bessel function do, so there a j = y mean.
+As _MARGIN, beside _PAST standard deviations, of the peak: where both terms and weights fall from then on. Beyond the
+mean a term with its weight is y mean / (a j) of the one before, as in a Bessel function's series: the peak has 1 there.
 """
 
 _CERTAIN: Final = 40.0

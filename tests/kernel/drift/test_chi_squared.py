@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -39,8 +40,9 @@ def test_the_non_central_tail_is_scipys(df: int, noncentrality: float) -> None:
 
 
 @pytest.mark.parametrize("df", DEGREES)
-@pytest.mark.parametrize("noncentrality", [0.05, 1.0, 16.0, 400.0])
-@pytest.mark.parametrize("sigmas", [15.0, 25.0])
+@pytest.mark.parametrize(
+    ("noncentrality", "sigmas"), [(0.05, 25.0), *itertools.product([1.0, 16.0, 400.0], [15.0, 25.0])]
+)
 def test_the_far_tail_is_the_poisson_mixture_summed_without_a_limit(
     df: int, noncentrality: float, sigmas: float
 ) -> None:
@@ -48,7 +50,7 @@ def test_the_far_tail_is_the_poisson_mixture_summed_without_a_limit(
     x = df + noncentrality + sigmas * math.sqrt(2 * (df + 2 * noncentrality))
     j = np.arange(5000)
     expected = math.fsum(poisson.pmf(j, noncentrality / 2) * chi2.sf(x, df + 2 * j))
-    assert 1e-200 < expected < 1e-4
+    assert 1e-200 < expected < 1e-7
     assert noncentral_survival(x, df, noncentrality) == pytest.approx(expected, rel=1e-8)
 
 
