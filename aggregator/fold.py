@@ -19,12 +19,10 @@ from aggregator.progress import WindowKey
 from aggregator.shards import shard_of
 from aggregator.sorting import UNUSABLE, Group, Refusal, Sorter, profile_of
 from aggregator.windows import Part
-from tidegauge.baseline import BaselineProfile
 from tidegauge.errors import InvalidRecord
 from tidegauge.records import InferenceRecord, decode
-from tidegauge.statistics_spec import Statistics
 from tidegauge.summaries.gathered_records import GatheredRecords
-from tidegauge.summaries.window_summary import WindowSummary, summarise_gathered
+from tidegauge.summaries.window_summary import Gathered, WindowSummary, summarise_all
 
 KEPT_BYTES: Final = 1024
 """So much of a dead message travels with its dead letter; the whole stays in the inference topic at its offset."""
@@ -145,20 +143,30 @@ class Fold:
 
     def rows(self) -> pa.RecordBatch:
         """FOLDED. Nothing can be taken any more."""
-        rows = [self._summary_row(*names, group) for names, group in self._sorter.groups.items()]
+        groups = self._sorter.groups
+        gathered = {names: self._gathered(names[0], names[-1], group) for names, group in groups.items()}
+        sound = [names for names, group in groups.items() if not group.spoiled]
+        summaries = dict(zip(sound, _summarised([gathered[names] for names in sound]), strict=True))
+        rows = [
+            self._summary_row(*names, group, gathered[names], summaries.get(names)) for names, group in groups.items()
+        ]
         letters = [self._letter_row(position, why) for position, why in self._refused.items()]
         return pa.RecordBatch.from_pylist([row for row in rows if row] + letters, schema=FOLDED)
 
-    def _summary_row(self, monitor: str, source: str, key: WindowKey, group: Group) -> dict[str, object] | None:
-        """None when not one of the group's messages can be used."""
-        statistics = self._catalogue.monitors[monitor].statistics
+    def _gathered(self, monitor: str, key: WindowKey, group: Group) -> Gathered:
         profile = profile_of(key.baseline, self._catalogue)
-        summary, records = _summarised(group, profile, statistics), group.records
+        return Gathered(group.records, group.heartbeats, profile, self._catalogue.monitors[monitor].statistics)
+
+    def _summary_row(
+        self, monitor: str, source: str, key: WindowKey, group: Group, gathered: Gathered, summary: WindowSummary | None
+    ) -> dict[str, object] | None:
+        """None when not one of the group's messages can be used."""
+        records = gathered.records
         if summary is None:
-            records = self._usable(group, profile, statistics)
+            records = self._usable(group, gathered)
             if not records and not group.heartbeats:
                 return None
-            summary = summarise_gathered(records, group.heartbeats, profile, statistics)
+            (summary,) = summarise_all([gathered._replace(records=records)])
         if group.duplicates:
             summary = replace(summary, account=summary.account.with_duplicates(group.duplicates))
         times_ms = [*records.times_ms(), *(beat.time_ms for beat in group.heartbeats)]
@@ -176,14 +184,15 @@ class Fold:
             "summary": summary.encode(),
         }
 
-    def _usable(self, group: Group, profile: BaselineProfile, statistics: Statistics) -> GatheredRecords:
+    def _usable(self, group: Group, gathered: Gathered) -> GatheredRecords:
         """One message with a wrong value inside must not stop the stream: finds it, and goes on without it."""
+        profile = gathered.profile
         usable = GatheredRecords(profile)
         for position in group.positions:
             record = decode(self._message(position)[2] or b"")
             assert isinstance(record, InferenceRecord), "it was one before"
             try:
-                summarise_gathered(GatheredRecords.of([record], profile), (), profile, statistics)
+                summarise_all([gathered._replace(records=GatheredRecords.of([record], profile), heartbeats=())])
             except UNUSABLE as error:
                 self._refused[position] = Refusal("unusable", repr(error))
             else:
@@ -220,14 +229,13 @@ class Fold:
         return taken.sources[within], taken.offsets[within], taken.values[within]
 
 
-def _summarised(group: Group, profile: BaselineProfile, statistics: Statistics) -> WindowSummary | None:
+def _summarised(gathered: Sequence[Gathered]) -> list[WindowSummary | None]:
     """None where one of the records is not what it must be."""
-    if group.spoiled:
-        return None
     try:
-        return summarise_gathered(group.records, group.heartbeats, profile, statistics)
+        return list(summarise_all(gathered))
     except UNUSABLE:
-        return None
+        alone = ([one] for one in gathered)
+        return [None] if len(gathered) == 1 else [summary for one in alone for summary in _summarised(one)]
 
 
 def parts_of(frame: Any) -> Iterator[tuple[str, Part]]:

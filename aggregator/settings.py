@@ -37,10 +37,10 @@ class Settings:
     """SQLAlchemy URL."""
     master: str = "local[*]"
     """Where the Kafka connector's jars are; None lets Spark fetch them."""
-    interval_ms: int = 600
+    interval_ms: int = 1000
     """
-    From the start of one micro-batch to that of the next, at least. 0 keeps a core busy, traffic or not, for a verdict
-    0.2 s earlier. No divisor of a second: heartbeats come on whole seconds, and each would just miss a micro-batch.
+    From the start of one micro-batch to that of the next, at least. Windows end on whole seconds, and micro-batches
+    begin a moment later: with a shorter interval a core is busy, traffic or not, and hardly a verdict is earlier.
     """
     maximum_records: int = 200_000
     """

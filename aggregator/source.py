@@ -6,6 +6,7 @@ Spark plans and remembers offsets as it does with any source; messages themselve
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -27,6 +28,9 @@ from aggregator.partition_reader import read_stretch
 from aggregator.topic_ends import TopicEnds
 
 FORMAT: Final = "tidegauge-kafka"
+
+SETTLED_MS: Final = 150
+"""So long after a whole second what the transformers said up to it, heartbeats included, is in Kafka."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class FoldReader(DataSourceStreamReader):  # type: ignore[misc]
         return ReadMaxRows(self._inference.maximum_records)
 
     def latestOffset(self, start: Offsets, limit: ReadLimit) -> Offsets:
+        if start == self._latest:
+            _wait_until_settled()
         latest = self._ends().latest()
         if gone := gone_back(start, latest):
             raise SourceFailed(
@@ -117,3 +123,13 @@ class FoldReader(DataSourceStreamReader):  # type: ignore[misc]
         if self._asked is None:
             self._asked = TopicEnds(self._inference.options(), self._inference.topics, self._inference.earlier)
         return self._asked
+
+
+def _wait_until_settled() -> None:
+    """
+    Windows end on whole seconds: who asks right then for what there is misses their last messages by a moment, and
+    tells of the windows a micro-batch later. With a backlog there is always enough to read.
+    """
+    missing_ms = SETTLED_MS - clock_ms() % 1000
+    if missing_ms > 0:
+        time.sleep(missing_ms / 1000)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import gc
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -27,8 +26,7 @@ from tests.aggregator.doors import (
     window_key,
 )
 from tidegauge.records import INVALID_REASONS
-from tidegauge.summaries.gathered_records import GatheredRecords
-from tidegauge.summaries.window_summary import WindowSummary, summarise, summarise_gathered
+from tidegauge.summaries.window_summary import Gathered, WindowSummary, summarise, summarise_all
 
 
 def folded(values: Sequence[bytes | None], now_ms: int = NOW_MS) -> list[SimpleNamespace]:
@@ -134,12 +132,12 @@ class TestRecordThatTheKernelCannotTake:
 
     @pytest.fixture(autouse=True)
     def _kernel_that_fails_on_status_666(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def failing(records: GatheredRecords, *others: Any) -> WindowSummary:
-            if 666 in records.statuses():
+        def failing(windows: Sequence[Gathered]) -> list[WindowSummary]:
+            if any(666 in gathered.records.statuses() for gathered in windows):
                 raise ValueError("666")
-            return summarise_gathered(records, *others)
+            return summarise_all(windows)
 
-        monkeypatch.setattr("aggregator.fold.summarise_gathered", failing)
+        monkeypatch.setattr("aggregator.fold.summarise_all", failing)
 
     def test_costs_only_itself(self) -> None:
         good = [encode(record(at)) for at in range(50)]

@@ -56,7 +56,7 @@ def test_the_defaults(parse: Parse, monitor: WriteMonitor, tmp_path: Path) -> No
         checkpoint=tmp_path / "checkpoint",
         store="sqlite:///tidegauge.db",
         master="local[*]",
-        interval_ms=600,
+        interval_ms=1000,
         maximum_records=200_000,
         files=(Path(path), Path(path), Path(path).parent / "doors.json"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -11,13 +12,13 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from pyspark.sql.datasource import InputPartition
 from pyspark.sql.streaming.datasource import ReadAllAvailable
 
-from aggregator import partition_reader, topic_ends
+from aggregator import partition_reader, source, topic_ends
 from aggregator.brokers import Brokers
 from aggregator.errors import SourceFailed
 from aggregator.fold import FOLDED, Messages
 from aggregator.offsets import Offsets, Stretch
 from aggregator.partition_reader import read_stretch
-from aggregator.source import FoldReader, Inference
+from aggregator.source import SETTLED_MS, FoldReader, Inference
 from aggregator.topic_ends import TopicEnds
 from localsystem.broker import Broker
 from localsystem.system import LocalSystem
@@ -105,6 +106,24 @@ def test_messages_that_were_deleted_before_they_were_read_end_it(kafka: Kafka) -
     assert TopicEnds(kafka.options, [topic]).earliest() == {topic: {"0": 5}}
     with pytest.raises(SourceFailed, match=f"{topic}/0: messages from offset 2 on were deleted before"):
         read(kafka, Stretch(topic, 0, 2, 10))
+
+
+def test_who_has_read_all_asks_for_more_once_heartbeats_of_the_second_are_there(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, waits = kafka.topic(), list[float]()
+    kafka.send(topic, 150)
+    monkeypatch.setattr(source, "clock_ms", lambda: 1_700_000_000_000 + SETTLED_MS - 40)
+    monkeypatch.setattr(source, "time", SimpleNamespace(sleep=waits.append))
+    reader = kafka.reader(topic, maximum_records=100)
+    half = reader.latestOffset(reader.initialOffset(), reader.getDefaultReadLimit())
+    whole = reader.latestOffset(half, reader.getDefaultReadLimit())
+    assert waits == []
+    assert reader.latestOffset(whole, reader.getDefaultReadLimit()) == whole == {topic: {"0": 150}}
+    assert waits == [0.04]
+    monkeypatch.setattr(source, "clock_ms", lambda: 1_700_000_000_000 + SETTLED_MS)
+    reader.latestOffset(whole, reader.getDefaultReadLimit())
+    assert waits == [0.04]
 
 
 def test_what_does_not_come_is_not_waited_for_forever(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:

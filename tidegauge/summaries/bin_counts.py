@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.binning import count_bins_of_columns
+from tidegauge.binning import count_bins_of_columns, count_bins_of_ordered
 from tidegauge.errors import IncompatibleSummaries
 from tidegauge.summaries.strata import Strata, by_weight
 from tidegauge.summaries.window_rows import WindowRows
@@ -48,17 +48,19 @@ class BinCounts:
 
     @classmethod
     def of(cls, data: WindowRows) -> BinCounts:
-        return cls.of_columns([r.edges for r in data.profile.references], data.matrix, data.weights)
+        edges = [reference.edges for reference in data.profile.references]
+        if data.weights is None:
+            return cls(count_bins_of_ordered(edges, data.ordered), _bounds(edges))
+        return cls.of_columns(edges, data.matrix, data.weights)
 
     @classmethod
     def of_columns(cls, edges: Sequence[Array], matrix: Array, weights: Array | None) -> BinCounts:
         """edges: of each column. weights: of the rows, None where every one is 1."""
-        bounds = accumulate((len(inner) + 2 for inner in edges), initial=0)
         strata: Strata[Counts] = Strata()
         if weights is not None:
             sampled = weights != 1
             strata = by_weight(weights[sampled], lambda chosen: count_bins_of_columns(edges, matrix[sampled][chosen]))
-        return cls(count_bins_of_columns(edges, matrix), tuple(bounds), strata)
+        return cls(count_bins_of_columns(edges, matrix), _bounds(edges), strata)
 
     def merge(self, other: BinCounts) -> BinCounts:
         """Raises IncompatibleSummaries when the grids differ."""
@@ -114,6 +116,10 @@ class BinCounts:
         """Also of the first format, which had no weights."""
         strata = Strata.from_state(state["strata"], _counts) if "strata" in state else Strata[Counts]()
         return cls(_counts(state["counts"]), tuple(state["bounds"]), strata)
+
+
+def _bounds(edges: Sequence[Array]) -> tuple[int, ...]:
+    return tuple(accumulate((len(inner) + 2 for inner in edges), initial=0))
 
 
 def _counts(state: Any) -> Counts:

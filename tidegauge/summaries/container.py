@@ -21,7 +21,7 @@ _LENGTH: Final = struct.Struct("<I")
 _BYTES: Final = "bytes"
 
 _TYPES: Final = {
-    **{name: np.dtype(f"<{name}") for name in ("u1", "u2", "u4", "i8", "f8")},
+    **{name: np.dtype(f"<{name}") for name in ("u1", "u2", "u4", "i8", "f4", "f8")},
     _BYTES: np.dtype("u1"),
 }
 """As numpy names them, little-endian."""
@@ -37,7 +37,7 @@ def dump(tree: object) -> bytes:
     def packed(node: object) -> object:
         """Of what JSON does not know, in the order of the text."""
         if isinstance(node, np.ndarray):
-            name = "f8" if node.dtype.kind == "f" else _narrowest(node)
+            name = _narrowest(node) if node.dtype.kind != "f" else "f4" if node.dtype == np.float32 else "f8"
             blobs.append(node.astype(_TYPES[name], copy=False).tobytes())
             return {"@": [name, node.shape]}
         if isinstance(node, bytes):

@@ -1,102 +1,63 @@
 """
 Quantiles of every numeric feature, from a bounded part of its values.
 
-Apache DataSketches' KLL (Karnin, Lang and Liberty 2016, "Optimal quantile approximation in streams"), in single
-precision of values centred and scaled by the baseline: half the bytes of double precision, and nothing lost where
-values are near the baseline. A quantile of values that lie d baseline standard deviations away is rounded to 6e-8 d
-of them.
+Values are centred and scaled by the baseline and kept in single precision: half the bytes of double precision, and
+nothing lost where they are near the baseline. A quantile of values that lie d baseline standard deviations away is
+rounded to 6e-8 d of them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate, pairwise
 from typing import Any, Final
 
 import numpy as np
-from datasketches import kll_floats_sketch, vector_of_kll_floats_sketches
 from numpy.typing import NDArray
 
 from tidegauge.errors import IncompatibleSummaries
+from tidegauge.summaries import sketches
+from tidegauge.summaries.sketches import Values, values_of
 from tidegauge.summaries.strata import SKETCHES, Strata, by_weight
 from tidegauge.summaries.window_rows import WindowRows
 
 Array = NDArray[np.float64]
 
-K: Final = 200
-"""About 2.3 kB a sketch, a rank error of 1.33 % in 99 of 100 cases, and none at all up to 200 values."""
-
-RANK_ERROR: Final = float(kll_floats_sketch(K).normalized_rank_error(False))
-
-_EMPTY: Final = bytes(kll_floats_sketch(K).serialize())
-
 _LARGEST: Final = float(np.finfo(np.float32).max)
-
-
-@dataclass(frozen=True)
-class Sketches:
-    """One sketch per column, as DataSketches' own bytes, so that nothing can change it."""
-
-    columns: tuple[bytes, ...]
-
-    @classmethod
-    def of(cls, matrix: NDArray[np.float32]) -> Sketches:
-        """matrix: (rows, columns), at least one row; NaN is left out."""
-        if not matrix.shape[1]:
-            return cls(())
-        sketches = vector_of_kll_floats_sketches(K, matrix.shape[1])
-        sketches.update(np.sort(matrix, axis=0))  # in order they are taken in a fourth of the time
-        return cls(tuple(sketches.serialize()))
-
-    def __add__(self, other: Sketches) -> Sketches:
-        return Sketches(tuple(_merged(left, right) for left, right in zip(self.columns, other.columns, strict=True)))
-
-    def arranged(self, positions: NDArray[np.int64]) -> Sketches:
-        """The columns at these positions; -1 stands for one without values."""
-        return Sketches(tuple(self.columns[at] if at >= 0 else _EMPTY for at in positions.tolist()))
-
-    def to_state(self) -> list[Any]:
-        return [[len(column) for column in self.columns], b"".join(self.columns)]
-
-    @classmethod
-    def from_state(cls, state: list[Any]) -> Sketches:
-        lengths, joined = state
-        ends = accumulate(lengths, initial=0)
-        columns = tuple(joined[start:end] for start, end in pairwise(ends))
-        for column in columns:
-            kll_floats_sketch.deserialize(column)
-        return cls(columns)
 
 
 @dataclass(frozen=True)
 class QuantileSketches:
     """
     One column per numeric or boolean feature, in the profile's order. centre, scale: what is taken from and then
-    divides its values. strata: sketches by weight. Merged in another order or grouping, quantiles are others within
-    RANK_ERROR.
+    divides its values. strata: the values by weight. Merged in another order or grouping, quantiles are others within
+    rank_error.
     """
 
     centre: Array
     scale: Array
-    strata: Strata[Sketches]
+    strata: Strata[Values]
 
     @classmethod
     def of(cls, data: WindowRows) -> QuantileSketches:
         # Booleans stay 0 and 1, which are exact as they are.
         centre, scale = (per_feature[data.quantities] for per_feature in data.profile.centre_and_scale)
+        if data.weights is None:
+            return cls._of_ordered(data.ordered_numbers, centre, scale)
         return cls.of_columns(data.numbers, data.weights, centre=centre, scale=scale)
 
     @classmethod
     def of_columns(cls, matrix: Array, weights: Array | None, *, centre: Array, scale: Array) -> QuantileSketches:
         """matrix: (rows, columns), NaN = missing. weights: of the rows, None where every one is 1."""
-        with np.errstate(over="ignore"):
-            near = np.clip((matrix - centre) / scale, -_LARGEST, _LARGEST).astype(np.float32)
         if weights is None:
-            strata = Strata({1.0: Sketches.of(near)} if len(near) else {})
-        else:
-            strata = by_weight(weights, lambda chosen: Sketches.of(near[chosen]), SKETCHES)
-        return cls(centre, scale, strata)
+            return cls._of_ordered(np.sort(matrix.T, axis=1), centre, scale)
+        near = _near(matrix.T, centre, scale)
+        return cls(centre, scale, by_weight(weights, lambda chosen: values_of(np.sort(near[:, chosen])), SKETCHES))
+
+    @classmethod
+    def _of_ordered(cls, ordered: Array, centre: Array, scale: Array) -> QuantileSketches:
+        """ordered: (columns, rows). Centred, scaled and rounded they are in the same order."""
+        parts = {1.0: values_of(_near(ordered, centre, scale))} if ordered.shape[1] else {}
+        return cls(centre, scale, Strata(parts))
 
     def merge(self, other: QuantileSketches) -> QuantileSketches:
         """Raises IncompatibleSummaries when the two were centred or scaled differently."""
@@ -119,60 +80,52 @@ class QuantileSketches:
         (columns, ranks): the smallest value that at least this share of the traffic does not exceed; NaN where there is
         none. Cut to float32's range in baseline standard deviations: the caller knows the true range.
         """
-        wanted = ranks.tolist()
-        near = [_quantiles(parts, wanted) for parts in self._opened]
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.array(near).reshape(len(self.centre), len(ranks)) * self.scale[:, None] + self.centre[:, None]
+            return self._near_quantiles(ranks) * self.scale[:, None] + self.centre[:, None]
+
+    def _near_quantiles(self, ranks: Array) -> Array:
+        parts = self.strata.parts
+        if len(parts) == 1:
+            (part,) = parts.values()
+            return part.quantiles(ranks)
+        near = [self._weighted_quantiles(at, ranks) for at in range(len(self.centre))]
+        return np.array(near, dtype=np.float64).reshape(len(near), len(ranks))
+
+    def _weighted_quantiles(self, at: int, ranks: Array) -> Array:
+        """Of one column."""
+        kept = [
+            (value, weight * times)
+            for weight, part in sorted(self.strata.parts.items())
+            for value, times in part.counted(at)
+        ]
+        if not kept:
+            return np.full(len(ranks), np.nan)
+        values, weights = np.array(sorted(kept)).T
+        reached = np.cumsum(weights)
+        # Sums of weights are rounded: a rank that a value reaches exactly must find that value.
+        positions = np.searchsorted(reached, ranks * reached[-1] * (1 - 1e-12))
+        return np.asarray(values[np.minimum(positions, len(values) - 1)])
 
     def rank_error(self) -> Array:
         """Per column: 0 where every value is kept."""
-        estimated = [any(sketch.is_estimation_mode() for _, sketch in parts) for parts in self._opened]
-        return np.where(np.array(estimated, dtype=bool), RANK_ERROR, 0.0)
-
-    @cached_property
-    def _opened(self) -> list[list[tuple[float, kll_floats_sketch]]]:
-        """Per column its sketches, by weight."""
-        parts = sorted(self.strata.parts.items())
-        return [[(weight, _sketch(part.columns[at])) for weight, part in parts] for at in range(len(self.centre))]
+        errors = [part.rank_error() for part in self.strata.parts.values()]
+        return np.asarray(np.max([np.zeros(len(self.centre)), *errors], axis=0))
 
     def to_state(self) -> dict[str, Any]:
-        return {"centre": self.centre, "scale": self.scale, "strata": self.strata.to_state(Sketches.to_state)}
+        strata = self.strata.to_state(lambda part: part.to_state())
+        return {"centre": self.centre, "scale": self.scale, "strata": strata}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> QuantileSketches:
-        return cls(
-            np.array(state["centre"], dtype=np.float64),
-            np.array(state["scale"], dtype=np.float64),
-            Strata.from_state(state["strata"], Sketches.from_state),
-        )
+        centre, scale = (np.array(state[name], dtype=np.float64) for name in ("centre", "scale"))
+        strata = Strata.from_state(state["strata"], sketches.from_state)
+        if any(part.width != len(centre) for part in strata.parts.values()):
+            raise ValueError(f"other columns than {len(centre)} among the quantiles")
+        return cls(centre, scale, strata)
 
 
-def _quantiles(parts: list[tuple[float, kll_floats_sketch]], ranks: list[float]) -> list[float]:
-    """parts: by weight."""
-    parts = [(weight, sketch) for weight, sketch in parts if not sketch.is_empty()]
-    if not parts:
-        return [np.nan] * len(ranks)
-    if len(parts) == 1:
-        return list(parts[0][1].get_quantiles(ranks, True))
-    return _weighted_quantiles(parts, ranks)
-
-
-def _weighted_quantiles(parts: list[tuple[float, kll_floats_sketch]], ranks: list[float]) -> list[float]:
-    kept = np.array([(value, weight * times) for weight, sketch in parts for value, times in sketch])
-    kept = kept[np.argsort(kept[:, 0], kind="stable")]
-    reached = np.cumsum(kept[:, 1])
-    # Sums of weights are rounded: a rank that a value reaches exactly must find that value.
-    positions = np.searchsorted(reached, np.array(ranks) * reached[-1] * (1 - 1e-12))
-    return [float(value) for value in kept[np.minimum(positions, len(kept) - 1), 0]]
-
-
-def _merged(left: bytes, right: bytes) -> bytes:
-    sketch, other = _sketch(left), _sketch(right)
-    if other.is_empty():
-        return left
-    sketch.merge(other)
-    return bytes(sketch.serialize())
-
-
-def _sketch(data: bytes) -> kll_floats_sketch:
-    return kll_floats_sketch.deserialize(data)
+def _near(columns: Array, centre: Array, scale: Array) -> NDArray[np.float32]:
+    """(columns, rows), centred and scaled."""
+    with np.errstate(over="ignore"):
+        scaled = (columns - centre[:, None]) / scale[:, None]
+    return np.clip(scaled, -_LARGEST, _LARGEST).astype(np.float32)

@@ -119,5 +119,18 @@ class WindowRows:
     @cached_property
     def numbers(self) -> Matrix:
         """Their columns."""
-        whole = len(self.quantities) == self.matrix.shape[1]
-        return self.matrix if whole else self.matrix[:, self.quantities]
+        return self.matrix if self._all_quantities else self.matrix[:, self.quantities]
+
+    @cached_property
+    def ordered(self) -> Matrix:
+        """(features, rows): each feature's values in increasing order, NaN last."""
+        return np.sort(self.matrix.T, axis=1)
+
+    @property
+    def ordered_numbers(self) -> Matrix:
+        """The same of numbers and not of codes."""
+        return self.ordered if self._all_quantities else self.ordered[self.quantities]
+
+    @property
+    def _all_quantities(self) -> bool:
+        return len(self.quantities) == len(self.profile.schema)

@@ -18,7 +18,7 @@ from tidegauge.baseline import BaselineProfile
 from tidegauge.features import Matrix
 from tidegauge.monitor import ModelMonitor, parse_monitor
 from tidegauge.statistics import feature_statistics
-from tidegauge.summaries.quantile_sketches import RANK_ERROR
+from tidegauge.summaries.sketches import MOST_KEPT, RANK_ERROR
 from tidegauge.summaries.window_summary import WindowSummary, summarise_matrix
 from tidegauge.window_statistics import window_statistics
 
@@ -105,7 +105,7 @@ def test_covariance_without_gaps_is_numpys_and_the_correlation_scipys() -> None:
 @pytest.mark.parametrize(("offset", "scale"), SCALES.values(), ids=SCALES)
 def test_percentiles_of_few_values_are_numpys(offset: float, scale: float) -> None:
     """Up to single precision about the baseline's mean."""
-    matrix = correlated(200, offset, scale)
+    matrix = correlated(MOST_KEPT, offset, scale)
     for column, found in zip(matrix.T, statistics(matrix, profile(offset, scale)), strict=True):
         expected = np.percentile(column, [1, 5, 25, 50, 75, 95, 99], method="inverted_cdf")
         np.testing.assert_allclose(list(found["percentiles"].values()), expected, rtol=1e-6, atol=1e-6 * scale)
