@@ -238,8 +238,16 @@ def test_summary_v2() -> None:
     validate("window-summary.v2", container.head(data[4:]))
     summary = WindowSummary.decode(data)
     validate("window-summary.v2", container.head(summary.encode()[4:]))
-    without_account = [{**container.load(data[4:]), "account": None} for data in (data, summary.encode())]
-    assert [container.dump(states) for states in without_account] == [container.dump(without_account[0])] * 2
+    written_otherwise = dict.fromkeys(("account", "moments", "measures"))
+    alike = [container.load(data[4:]) | written_otherwise for data in (data, summary.encode())]
+    assert container.dump(alike[0]) == container.dump(alike[1])
+    read_again = WindowSummary.decode(summary.encode())
+    assert read_again.measures is not None
+    for before, after in (
+        (summary.moments, read_again.moments),
+        (summary.measures and summary.measures.moments, read_again.measures.moments),
+    ):
+        assert all(np.array_equal(array, getattr(after, name)) for name, array in vars(before).items())
     assert summary.requests.weighted() == {
         "requests": 591.0,
         "rows": 591.0,

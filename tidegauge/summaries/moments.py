@@ -15,6 +15,9 @@ from tidegauge.summaries.window_rows import WindowRows
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
+_COUNTS: Final = ("count", "missing", "infinite")
+_MEASURED: Final = ("weight", "origin", "shift", "m2", "low", "high")
+
 _QUIETLY: Final = np.errstate(over="ignore", invalid="ignore")
 
 
@@ -144,11 +147,26 @@ class Moments:
         return self.m2 / np.where(self.count > 0, self.weight, np.nan)
 
     def to_state(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        """Two arrays: each one by itself costs more to be written and read than what is in it."""
+        return {
+            "counts": np.array([getattr(self, name) for name in _COUNTS]),
+            "measured": np.array([getattr(self, name) for name in _MEASURED]),
+        }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Moments:
-        """Also of the first format: the mean in one, no weights or infinite values, null for the range of nothing."""
+        """Also of older programs, with an array for each name."""
+        if "measured" not in state:
+            return cls._from_arrays(state)
+        counts, measured = np.array(state["counts"], dtype=np.int64), np.array(state["measured"], dtype=np.float64)
+        return cls(
+            **dict(zip(_COUNTS, counts, strict=True)),
+            **dict(zip(_MEASURED, measured, strict=True)),
+        )
+
+    @classmethod
+    def _from_arrays(cls, state: dict[str, Any]) -> Moments:
+        """In the first format: the mean in one, no weights or infinite values, null for the range of nothing."""
         counts = {name: np.array(state[name], dtype=np.int64) for name in ("count", "missing")}
         return cls(
             **counts,
