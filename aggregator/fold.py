@@ -19,6 +19,7 @@ from aggregator.progress import WindowKey
 from aggregator.shards import shard_of
 from aggregator.sorting import UNUSABLE, Group, Refusal, Sorter, profile_of
 from aggregator.windows import Part
+from aggregator.written_record import read
 from tidegauge.errors import InvalidRecord
 from tidegauge.records import InferenceRecord, decode
 from tidegauge.summaries.gathered_records import GatheredRecords
@@ -131,7 +132,7 @@ class Fold:
         sort = self._sorter.sort
         for position, (source, value) in enumerate(zip(messages.sources, messages.values, strict=True), self._messages):
             try:
-                refusal = sort(position, decode(value or b""), source)
+                refusal = sort(position, read(value or b""), source)
             except InvalidRecord as error:
                 refusal = Refusal(error.reason, error.detail)
             if refusal is not None:

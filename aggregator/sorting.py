@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from aggregator.catalogue import Catalogue
 from aggregator.progress import WindowKey
+from aggregator.written_record import WrittenRecord
 from tidegauge.baseline import BaselineProfile
 from tidegauge.records import Heartbeat, InferenceRecord
 from tidegauge.summaries.gathered_records import GatheredRecords
@@ -26,7 +27,8 @@ REFUSALS: Final = ("unknown_monitor", "unknown_baseline", "clock_ahead", "before
 UNUSABLE: Final = (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError)
 """What the kernel raises for a record that has a wrong value inside."""
 
-Message: TypeAlias = InferenceRecord | Heartbeat
+Record: TypeAlias = InferenceRecord | WrittenRecord
+Message: TypeAlias = Record | Heartbeat
 
 
 class Refusal(NamedTuple):
@@ -48,7 +50,7 @@ class Group:
     heartbeats: list[Heartbeat] = field(default_factory=list)
     duplicates: Counter[str] = field(default_factory=Counter)
 
-    def add(self, position: int, record: InferenceRecord) -> None:
+    def add(self, position: int, record: Record) -> None:
         self.positions.append(position)
         if not self.spoiled:
             try:
@@ -118,7 +120,7 @@ class Sorter:
     def _groups_of(self, message: Message, source: str) -> list[Group]:
         """One for each window that the message belongs to."""
         windows = self._catalogue.monitors[message.monitor].windows
-        among = windows_of if isinstance(message, InferenceRecord) else windows_bounded_by
+        among = windows_bounded_by if isinstance(message, Heartbeat) else windows_of
         found = []
         for window in among(message.time_ms, windows):
             key = WindowKey(message.version, message.baseline, window.start_ms, window.end_ms)
@@ -130,7 +132,7 @@ class Sorter:
         return found
 
 
-def _add(groups: Sequence[Group], seen: set[int], position: int, record: InferenceRecord) -> None:
+def _add(groups: Sequence[Group], seen: set[int], position: int, record: Record) -> None:
     """What a producer repeats mostly stands beside what it repeats."""
     if record.seq in seen:
         for group in groups:

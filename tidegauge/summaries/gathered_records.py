@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from operator import itemgetter
-from typing import Any, Final
+from operator import attrgetter
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.baseline import BaselineProfile
 from tidegauge.features import FeatureSchema, Matrix, coerce_rows
-from tidegauge.records import InferenceRecord
 from tidegauge.scoring.fitted import COMBINED
 from tidegauge.summaries.predictions import Output, Predictions, read_outputs, read_predictions
 from tidegauge.summaries.record_columns import Columns, per_row, spread
@@ -37,8 +36,43 @@ _FIELDS: Final = (
     "scores",
     "outlier",
 )
-_KEPT: Final = itemgetter(*_FIELDS)
+_KEPT: Final = attrgetter(*_FIELDS)
 """What is kept of each record as it is, small as it is beside the features."""
+
+
+class Record(Protocol):
+    """What is taken of a tidegauge.records.InferenceRecord, which says what its fields mean."""
+
+    @property
+    def time_ms(self) -> int: ...
+    @property
+    def replica(self) -> str: ...
+    @property
+    def incarnation(self) -> str: ...
+    @property
+    def seq(self) -> int: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def latency_ms(self) -> float: ...
+    @property
+    def upstream_ms(self) -> float: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def features(self) -> Sequence[Sequence[object]] | None: ...
+    @property
+    def predictions(self) -> object: ...
+    @property
+    def scores(self) -> Mapping[str, Sequence[float]]: ...
+    @property
+    def p_values(self) -> Mapping[str, Sequence[float]]: ...
+    @property
+    def outlier(self) -> Sequence[bool]: ...
+    @property
+    def issues(self) -> Mapping[str, int]: ...
+    @property
+    def weight(self) -> float: ...
 
 
 class GatheredRecords:
@@ -59,7 +93,7 @@ class GatheredRecords:
         self._rows: list[int] = []
 
     @classmethod
-    def of(cls, records: Iterable[InferenceRecord], profile: BaselineProfile) -> GatheredRecords:
+    def of(cls, records: Iterable[Record], profile: BaselineProfile) -> GatheredRecords:
         gathered = cls(profile)
         for record in records:
             gathered.add(record)
@@ -68,19 +102,18 @@ class GatheredRecords:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def add(self, record: InferenceRecord) -> None:
+    def add(self, record: Record) -> None:
         """Raises TypeError, ValueError or AttributeError for a field that has not the form it must have."""
-        fields = vars(record)
-        self._kept.append(_KEPT(fields))
-        self._combined.append(fields["p_values"].get(COMBINED, ()))
-        if fields["issues"]:
-            self.issues.update(fields["issues"])
-        worker = (fields["replica"], fields["incarnation"])
+        self._kept.append(_KEPT(record))
+        self._combined.append(record.p_values.get(COMBINED, ()))
+        if record.issues:
+            self.issues.update(record.issues)
+        worker = (record.replica, record.incarnation)
         seqs = self.seqs.get(worker)
         if seqs is None:
             seqs = self.seqs[worker] = []
-        seqs.append(fields["seq"])
-        features = fields["features"] or ()
+        seqs.append(record.seq)
+        features = record.features or ()
         self._features.add(features)
         self._rows.append(len(features))
 
