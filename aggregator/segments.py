@@ -54,21 +54,23 @@ class Segments:
         summaries.append(summary)
         self._index.wanted[number] += 1
         if sum(map(len, summaries)) >= SEGMENT_BYTES:
-            self._write(self._filling.pop(settled))
+            self._write(settled)
         return Place(number, len(summaries) - 1)
 
     def remove(self, place: Place) -> None:
         self._index.wanted[place.segment] -= 1
 
     def save(self) -> None:
-        while self._filling:
-            self._write(self._filling.popitem()[1])
+        for settled in list(self._filling):
+            self._write(settled)
         for number in [number for number, wanted in self._index.wanted.items() if not wanted]:
             del self._index.wanted[number]
             self._entries.remove(_name(number))
 
-    def _write(self, number: int) -> None:
-        self._entries.put(_name(number), container.dump(self._read[number]))
+    def _write(self, settled: bool) -> None:
+        number = self._filling.pop(settled)
+        put = self._entries.put_away if settled else self._entries.put
+        put(_name(number), container.dump(self._read[number]))
 
 
 def _name(number: int) -> str:

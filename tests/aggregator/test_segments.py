@@ -10,16 +10,16 @@ from aggregator.progress import Held, Place, WindowKey
 from aggregator.segments import Index, Segments, StoredWindows
 
 
-class Table(dict[tuple[str], tuple[bytes]]):
+class Table(dict[tuple[str], tuple[str | None, bytes | None]]):
     """Spark's map, which counts how often it is asked."""
 
     asked = 0
 
-    def getValue(self, key: tuple[str]) -> tuple[bytes] | None:
+    def getValue(self, key: tuple[str]) -> tuple[str | None, bytes | None] | None:
         self.asked += 1
         return self.get(key)
 
-    def updateValue(self, key: tuple[str], value: tuple[bytes]) -> None:
+    def updateValue(self, key: tuple[str], value: tuple[str | None, bytes | None]) -> None:
         self.asked += 1
         self[key] = value
 
@@ -42,6 +42,15 @@ def test_summaries_of_a_step_are_one_entry_of_each_sort() -> None:
     again = Segments(Entries(table), index)
     assert [again.get(place) for place in places] == [b"%d" % at for at in range(20)]
     assert table.asked == 4
+
+
+def test_only_what_hardly_changes_is_stored_as_bytes() -> None:
+    table = Table()
+    step = Segments(Entries(table), Index())
+    settled, open_ = (step.put(b"\xff", settled=settled).segment for settled in (True, False))
+    step.save()
+    assert [kept is None for kept in table[f"segment/{settled}",]] == [True, False]
+    assert [kept is None for kept in table[f"segment/{open_}",]] == [False, True]
 
 
 def test_a_segment_goes_with_the_last_of_its_summaries() -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from aggregator import state
+from aggregator.entries import Entries
 from aggregator.fold import fold_batch
 from aggregator.packed import Parcel
 from aggregator.progress import Progress
@@ -83,16 +84,16 @@ class Run:
         return sum(self._shard().segments.wanted.values())
 
     def _shard(self) -> Shard:
-        return Shard(self._entries[SHARD,][0])
+        return Shard(self._entries.get(SHARD))
 
     def remembered(self) -> set[str]:
         """Monitors of which a memory is kept."""
-        return {name.split("/")[1] for (name,) in self._entries if name.startswith("memory/")}
+        return {name.split("/")[1] for name in self._entries.names() if name.startswith("memory/")}
 
     @property
-    def _entries(self) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    def _entries(self) -> Entries:
         (table,) = self.handle.states.values()
-        return table.rows  # type: ignore[no-any-return]
+        return Entries(table)
 
 
 def clock(now_ms: int) -> Any:
