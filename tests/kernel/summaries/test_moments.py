@@ -90,3 +90,19 @@ def test_the_first_format_had_no_range_where_there_was_no_value() -> None:
     read = Moments.from_state({"count": [0, 2], "missing": [2, 0], "mean": [0.0, 1.5], "m2": [0.0, 0.5]} | ranges)
     assert (read.low.tolist(), read.high.tolist()) == ([np.inf, 1.0], [-np.inf, 2.0])
     assert (read.mean.tolist(), read.weight.tolist()) == ([0.0, 1.5], [0.0, 2.0])
+
+
+def test_moments_that_older_programs_wrote_are_read() -> None:
+    """An array for each name; in the first format lists, the mean in one, and null for the range of nothing."""
+    written = moments(np.array([[1.0, np.nan], [3.0, np.nan]]))
+    by_name = Moments.from_state(dict(vars(written)))
+    first = {"count": [2, 0], "missing": [0, 2], "mean": [2.0, 0.0], "m2": [2.0, 0.0], "low": [1.0, None]}
+    earliest = Moments.from_state(first | {"high": [3.0, None]})
+    again = Moments.from_state(written.to_state())
+    for name, expected in vars(written).items():
+        np.testing.assert_array_equal(getattr(by_name, name), expected)
+        np.testing.assert_array_equal(getattr(again, name), expected)
+    np.testing.assert_array_equal(earliest.mean, written.mean)
+    np.testing.assert_array_equal(earliest.low, written.low)
+    np.testing.assert_array_equal(earliest.high, written.high)
+    assert earliest.weight.tolist() == [2.0, 0.0]
