@@ -12,8 +12,8 @@ from typing import Any, Final
 KEY: Final = "name string"
 VALUE: Final = "text string, data binary"
 """
-One of the two, the other is null. Spark hands bytes over character by character, at 100 ns each, and texts as they are:
-what is asked for again soon is written as a text (base64), and what hardly ever is as bytes, which take less room.
+One of the two, the other is null. Spark hands bytes over character by character, and texts as they are: what is asked
+for again soon is written as a text (base64), and what hardly ever is as bytes, which take less room.
 """
 
 

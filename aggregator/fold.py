@@ -230,10 +230,10 @@ class Fold:
         return taken.sources[within], taken.offsets[within], taken.values[within]
 
 
-def _summarised(gathered: Sequence[Gathered]) -> list[WindowSummary | None]:
+def _summarised(gathered: Sequence[Gathered]) -> Sequence[WindowSummary | None]:
     """None where one of the records is not what it must be."""
     try:
-        return list(summarise_all(gathered))
+        return summarise_all(gathered)
     except UNUSABLE:
         alone = ([one] for one in gathered)
         return [None] if len(gathered) == 1 else [summary for one in alone for summary in _summarised(one)]

@@ -1,5 +1,5 @@
 """
-Inference records as the fold reads them: from bytes to fields of the right types in one pass, in half of the time.
+Inference records as the fold reads them: from bytes to fields of the right types in one pass.
 
 Nothing is decided here. A message that is not in every field as a transformer writes it goes to the kernel's reader,
 which takes it or says what is wrong with it.
