@@ -20,9 +20,6 @@ SHARDS: Final = ("0", "1", "2", "3")
 VERSION: Final = 2
 
 
-_NONE: Final = {"v": VERSION, "monitors": {}, "segments": [1, []]}
-
-
 def shard_of(monitor: str) -> str:
     return SHARDS[zlib.crc32(monitor.encode()) % len(SHARDS)]
 
@@ -35,9 +32,8 @@ class Shard:
 
     def __init__(self, stored: bytes | None = None) -> None:
         """Raises ValueError for the state of another version: the checkpoint is not this program's."""
-        state: dict[str, Any] = (
-            {"v": VERSION, "monitors": {}, "segments": [1, []]} if stored is None else container.load(stored)
-        )
+        nothing = {"v": VERSION, "monitors": {}, "segments": [1, []]}
+        state: dict[str, Any] = nothing if stored is None else container.load(stored)
         if state["v"] != VERSION:
             raise ValueError(f"checkpoint has shards of version {state['v']!r}, this program reads {VERSION}")
         self._encoded: dict[str, bytes] = {}
