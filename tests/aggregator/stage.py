@@ -86,11 +86,11 @@ class Stage:
         In the order of time, to all partitions. No second before the one before it is in Kafka: a micro-batch that
         begins right then would find partitions further apart than the watermark, and rightly correct its reports.
         """
-        at_ms = 0
+        second = 0
         for at, message in enumerate(messages):
-            if message.time_ms // 1_000 > at_ms // 1_000:
+            if message.time_ms // 1_000 > second:
                 assert self._producer.flush(30) == 0
-                at_ms = message.time_ms
+                second = message.time_ms // 1_000
             value = orjson.dumps(orjson.loads(encode(message)) | {"monitor": monitor})
             self._producer.produce(topics.inference.name, value, partition=at % 3)
         assert self._producer.flush(30) == 0
