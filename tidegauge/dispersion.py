@@ -89,8 +89,11 @@ class Dispersion:
             return np.full(self.cells.shape[:2], np.inf)
         rank = 0.5 + CONFIDENCE_Z / (2 * math.sqrt(self.pairs))
         pooled = self.cells.sum(axis=1, keepdims=True)
-        prior = POOLED_PAIRS * pooled / np.maximum(pooled.sum(axis=-1, keepdims=True), 1)
-        limits = np.maximum(_quantiles(self.cells + prior, rank), 1.0)
+        filled = np.flatnonzero(pooled.any(axis=(0, 1)))
+        # Most cells are empty in every histogram.
+        among = slice(filled[0], filled[-1] + 1) if len(filled) else slice(0, 1)
+        prior = POOLED_PAIRS * pooled[..., among] / np.maximum(pooled.sum(axis=-1, keepdims=True), 1)
+        limits = np.maximum(_quantiles(self.cells[..., among] + prior, rank, first=among.start), 1.0)
         # Up to the next of few values: features that share one share the distribution of their tests, computed once.
         return np.asarray(2.0 ** (np.ceil(np.log2(limits) * _LIMITS_PER_DOUBLING) / _LIMITS_PER_DOUBLING))
 
@@ -103,8 +106,10 @@ class Dispersion:
 
     def _takes(self, bins: ComparedBins, window: Window, ratios: Array | None) -> Dispersion:
         """ratios: to the window before; None where there is none to compare it with."""
-        empty = np.zeros((_STATISTICS, len(bins), _CELLS), np.int64)
-        known = Dispersion(cells=empty) if ratios is None else self.add(ratios)
+        if ratios is None:
+            known = Dispersion(cells=np.zeros((_STATISTICS, len(bins), _CELLS), np.int64))
+        else:
+            known = self.add(ratios)
         return replace(known, last=bins.window.astype(np.float64), last_end_ms=window.end_ms)
 
     def add(self, ratios: Array) -> Dispersion:
@@ -116,21 +121,27 @@ class Dispersion:
         return replace(self, pairs=pairs, cells=cells)
 
     def to_state(self) -> dict[str, Any]:
-        """Counts of the cells that have some, as [statistic, feature, cell, count]."""
-        filled = np.argwhere(self.cells)
+        """places, counts: of the cells that have some, numbered through."""
+        places = np.flatnonzero(self.cells)
+        whole = self.last.astype(np.int64)
         return {
             "pairs": self.pairs,
             "features": self.cells.shape[1],
-            "cells": np.column_stack([filled, self.cells[tuple(filled.T)]]).ravel().tolist(),
-            "last": self.last.tolist(),
+            "places": places,
+            "counts": self.cells.ravel()[places],
+            "last": whole if np.array_equal(whole, self.last) else self.last,
             "last_end_ms": self.last_end_ms,
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Dispersion:
+        """Also of older programs, whose cells are [statistic, feature, cell, count]."""
         cells = np.zeros((_STATISTICS, state["features"], _CELLS), np.int64)
-        filled = np.array(state["cells"], dtype=np.int64).reshape(-1, 4)
-        cells[filled[:, 0], filled[:, 1], filled[:, 2]] = filled[:, 3]
+        if "places" in state:
+            cells.ravel()[state["places"]] = state["counts"]
+        else:
+            filled = np.array(state["cells"], dtype=np.int64).reshape(-1, 4)
+            cells[filled[:, 0], filled[:, 1], filled[:, 2]] = filled[:, 3]
         return cls(state["pairs"], cells, np.array(state["last"], dtype=np.float64), state["last_end_ms"])
 
 
@@ -225,13 +236,13 @@ def _places(ratios: Array) -> tuple[NDArray[np.int64], ...]:
     return statistic, feature, np.minimum(place, _CELLS - 1)
 
 
-def _quantiles(cells: Array, rank: float) -> Array:
-    """Over the last axis; 0 where there is no observation."""
+def _quantiles(cells: Array, rank: float, *, first: int) -> Array:
+    """Over the last axis, whose first cell is the `first` of all; 0 where there is no observation."""
     totals = cells.sum(axis=-1)
     below = np.cumsum(cells, axis=-1)
     wanted = rank * totals
     place = np.argmax(below >= wanted[..., None], axis=-1)
-    inside = np.take_along_axis(cells, place[..., None], axis=-1)[..., 0]
-    upper = np.take_along_axis(below, place[..., None], axis=-1)[..., 0]
+    at = place + np.arange(0, cells.size, cells.shape[-1]).reshape(place.shape)
+    inside, upper = cells.take(at), below.take(at)
     part = 1 - (upper - wanted) / np.where(inside > 0, inside, 1.0)
-    return np.where(totals > 0, 2.0 ** (_LOWEST_LOG2 + (place + part) / _STEPS_PER_DOUBLING), 0.0)
+    return np.where(totals > 0, 2.0 ** (_LOWEST_LOG2 + (first + place + part) / _STEPS_PER_DOUBLING), 0.0)

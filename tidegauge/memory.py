@@ -11,11 +11,13 @@ import orjson
 from tidegauge.dispersion import Dispersion, observe_all
 from tidegauge.drift.window_bins import ComparedBins
 from tidegauge.report import WindowReport
+from tidegauge.summaries import container
 
-VERSION: Final = 2
+MAGIC: Final = b"tgm3"
+"""Format and version of the bytes; a reader refuses what it does not know rather than guess."""
 
 READABLE: Final = (1, 2)
-"""Version 1 also counted windows, which nobody asked for."""
+"""Versions that were JSON. The first also counted windows, which nobody asked for."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +32,27 @@ class MonitorMemory:
     alerts: Mapping[str, Any] | None = None
 
     def encode(self) -> bytes:
-        return orjson.dumps(
+        return MAGIC + container.dump(
             {
-                "v": VERSION,
                 "dispersion": self.dispersion.to_state(),
                 "spent": self.spent,
-                "alerts": self.alerts,
+                "alerts": orjson.dumps(self.alerts),
             }
         )
 
     @classmethod
     def decode(cls, data: bytes) -> MonitorMemory:
         """Raises ValueError for the bytes of a version that this program does not read."""
-        state = orjson.loads(data)
+        if not data.startswith(MAGIC):
+            return cls._of_json(data)
+        state = container.load(data[len(MAGIC) :])
+        return cls(Dispersion.from_state(state["dispersion"]), state["spent"], orjson.loads(state["alerts"]))
+
+    @classmethod
+    def _of_json(cls, data: bytes) -> MonitorMemory:
+        """As older programs wrote it."""
+        magic = data[: len(MAGIC)].decode("ascii", "replace")
+        state: dict[str, Any] = orjson.loads(data) if data.startswith(b"{") else {"v": magic}
         if (version := state.get("v")) not in READABLE:
             raise ValueError(f"memory of version {version!r}, this program reads {' and '.join(map(str, READABLE))}")
         return cls(Dispersion.from_state(state["dispersion"]), float(state["spent"]), state["alerts"])

@@ -125,18 +125,29 @@ def test_a_restart_changes_nothing() -> None:
     assert replace(after, alerts=None).encode() == memory.encode()
 
 
-def test_a_memory_of_the_first_version_is_read() -> None:
+@pytest.mark.parametrize("version", [{"v": 1, "windows": 3, "drifted": 0}, {"v": 2}])
+def test_a_memory_of_the_first_versions_is_read(version: dict[str, int]) -> None:
     _, memory = judged([rows() for _ in range(3)])
-    state = orjson.loads(memory.encode())
-    first = {**state, "v": 1, "windows": 3, "drifted": 0, "alerts": {"open": 1}}
+    learnt = memory.dispersion
+    cells = [[*place, learnt.cells[tuple(place)]] for place in np.argwhere(learnt.cells).tolist()]
+    dispersion = {
+        "pairs": learnt.pairs,
+        "features": learnt.cells.shape[1],
+        "cells": np.ravel(cells).tolist(),
+        "last": learnt.last.tolist(),
+        "last_end_ms": learnt.last_end_ms,
+    }
+    first = {**version, "dispersion": dispersion, "spent": memory.spent, "alerts": {"open": 1}}
     again = MonitorMemory.decode(orjson.dumps(first))
+    assert again.dispersion.pairs == 2
     assert replace(again, alerts=None).encode() == memory.encode()
     assert again.alerts == {"open": 1}
 
 
-def test_a_memory_of_another_version_is_refused() -> None:
-    with pytest.raises(ValueError, match="memory of version 9, this program reads 1"):
-        MonitorMemory.decode(b'{"v": 9}')
+@pytest.mark.parametrize(("data", "version"), [(b'{"v": 9}', "9"), (b"tgm4\x00\x00", "'tgm4'"), (b"", "''")])
+def test_a_memory_of_another_version_is_refused(data: bytes, version: str) -> None:
+    with pytest.raises(ValueError, match=f"memory of version {version}, this program reads 1"):
+        MonitorMemory.decode(data)
 
 
 def test_a_corrected_report_costs_nothing_again() -> None:
