@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -124,47 +124,56 @@ def _tails(y: Array, df: Whole, mean: Array) -> Array:
     Each tail is the same to the last bit, whichever others are worked out beside it: of the terms that these need it
     has none, and terms are added up one after the other.
     """
-    first = np.where(df % 2, [math.erfc(root) for root in np.sqrt(y).tolist()], 0.0)
+    first = np.zeros(len(y))
+    odd = np.flatnonzero(df % 2)
+    first[odd] = [math.erfc(root) for root in np.sqrt(y[odd]).tolist()]
     lowest = np.floor(np.maximum(-(df // 2), mean - _BELOW * np.sqrt(df / 4 + mean) - _MARGIN))
     past = np.minimum(mean + _ABOVE * np.sqrt(mean), y - df / 2 + _PAST * np.sqrt(y)) + _MARGIN
     peak = np.maximum(mean, np.sqrt((df / 4) ** 2 + y * mean) - df / 4)
     past = np.ceil(np.minimum(past, peak + _PAST * np.sqrt(peak) + _PAST_PEAK))
     j = np.arange(int(lowest.min()), max(int(past.max()), 0) + 1)
-    # Many tails have few different degrees of freedom: what depends on these alone is looked up once for each.
-    distinct, which = _distinct(df)
-    degrees = distinct[:, None] + 2 * j
+    degrees, logs, which = _by_distribution(df, mean, j)
+    terms = degrees.take(which, axis=1)
+    terms *= np.log(y) / 2
+    terms += logs.take(which, axis=1)
+    terms -= y
+    terms[(j[:, None] < lowest) | (j[:, None] > past)] = -np.inf
+    np.exp(terms, out=terms)
+    return np.asarray(first + _added_up(terms))
+
+
+def _added_up(terms: Array) -> Array:
+    """(terms, tails): of each tail from the first on, where numpy's sum of a single column would add halves."""
+    return np.asarray(terms.sum(axis=0) if terms.shape[1] > 1 else np.cumsum(terms, axis=0)[-1])
+
+
+def _by_distribution(df: Whole, mean: Array, j: Whole) -> tuple[Array, Array, NDArray[np.intp]]:
+    """
+    Many tails are of few distributions: what depends on these alone is worked out once for each. (j, distributions):
+    the degrees of freedom, and the logarithm of what a term has beside y^a e^-y; and each tail's distribution.
+    """
+    dfs, of_df = np.unique(df, return_inverse=True)
+    means, of_mean = np.unique(mean, return_inverse=True)
+    distinct, which = np.unique(of_df * len(means) + of_mean, return_inverse=True)
+    degrees = dfs[distinct // len(means)] + 2 * j[:, None]
     factorials = _log_factorials(int(degrees.max()))[np.maximum(degrees, 0)]
     factorials[degrees < 0] = np.inf  # terms that there are not
-    terms = degrees.astype(np.float64)[which]
-    terms *= (np.log(y) / 2)[:, None]
-    terms -= factorials[which]
-    terms -= y[:, None]
-    terms[(j < lowest[:, None]) | (j > past[:, None])] = -np.inf
-    np.exp(terms, out=terms)
-    terms *= _weights(mean, j)
-    return np.asarray(first + np.cumsum(terms, axis=1)[:, -1])
+    with np.errstate(divide="ignore"):
+        weights = np.log(_weights(means, j))[:, distinct % len(means)]
+    return degrees.astype(np.float64), weights - factorials, which
 
 
 def _weights(means: Array, j: Whole) -> Array:
-    """(means, j): P(Poisson(mean) > j)."""
-    distinct, which = _distinct(means)
-    ends = np.floor(distinct + _ABOVE * np.sqrt(distinct)) + _MARGIN + 1
+    """(j, means): P(Poisson(mean) > j). means: in order."""
+    ends = np.floor(means + _ABOVE * np.sqrt(means)) + _MARGIN + 1
     highest = max(int(ends[-1]), int(j[-1]) + 1)
-    all_j = np.arange(max(int(j[0]), 0), highest + 1)
-    logs = np.log(np.maximum(distinct, 1e-300))[:, None]
-    probabilities = np.exp(all_j * logs - distinct[:, None] - _log_factorials(2 * highest)[2 * all_j])
-    probabilities[all_j > ends[:, None]] = 0.0
-    above = np.cumsum(probabilities[:, ::-1], axis=1)[:, ::-1][:, 1:]
-    whole = np.ones((len(distinct), max(-int(j[0]), 0)))
-    return np.asarray(np.concatenate([whole, np.minimum(above, 1.0)], axis=1)[:, : len(j)][which])
-
-
-def _distinct(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """In order, and where among them each value is. For few values quicker than numpy.unique."""
-    listed = values.tolist()
-    distinct = sorted(set(listed))
-    place = {value: at for at, value in enumerate(distinct)}
-    return np.array(distinct, dtype=values.dtype), np.array([place[value] for value in listed])
+    all_j = np.arange(max(int(j[0]), 0), highest + 1)[:, None]
+    logs = np.log(np.maximum(means, 1e-300))
+    probabilities = np.exp(all_j * logs - means - _log_factorials(2 * highest)[2 * all_j])
+    probabilities[all_j > ends] = 0.0
+    above = np.cumsum(probabilities[::-1], axis=0)[::-1][1:]
+    whole = np.ones((max(-int(j[0]), 0), len(means)))
+    return np.concatenate([whole, np.minimum(above, 1.0)])[: len(j)]
 
 
 def _log_factorials(highest: int) -> Array:
