@@ -62,11 +62,15 @@ class Form:
     """An object with gaps: GAP in `document` is a value that is filled in."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
-        self._text = orjson.dumps(document).replace(b"%", b"%%").replace(_GAP_TEXT, b"%b")
+        self._first, *self._others = orjson.dumps(document).split(_GAP_TEXT)
 
     def fill(self, *columns: Sequence[bytes]) -> Texts:
         """columns: for each gap, in the order of the text, its values as texts, one for each object."""
-        return [self._text % row for row in zip(*columns, strict=True)]
+        objects = len(columns[0])
+        parts: list[Sequence[bytes]] = [[self._first] * objects]
+        for column, following in zip(columns, self._others, strict=True):
+            parts += (column, [following] * objects)
+        return list(map(b"".join, zip(*parts, strict=True)))
 
 
 class Unread(Mapping[str, Any]):
