@@ -226,12 +226,12 @@ def _alert(
 
 
 def _contribution(report: WindowReport, policy: AlertPolicy) -> Contribution:
-    share = report.completeness.share
+    share, drifted = report.completeness.share, set(report.drifted)
     return Contribution(
         start_ms=report.window.start_ms,
         end_ms=report.window.end_ms,
         revision=report.revision,
-        drifted={one.name: _evidence(one, report) for one in report.judged if one.drifted},
+        drifted={one.name: _evidence(one, report) for one in report.judged if one.name in drifted},
         blind=tuple(one.name for one in report.judged if one.withheld is None and not one.tests.decisive),
         complete=share is not None and share >= policy.minimum_completeness,
     )

@@ -117,14 +117,16 @@ class WindowReport:
     @cached_property
     def drifted(self) -> list[str]:
         """Of `judged`, by name, the least probable first."""
-        drifted = [one for one in self.judged if one.drifted]
-        return [one.name for one in sorted(drifted, key=lambda one: one.log_p_value)]
+        return [one.name for one in self._drifted]
 
     @cached_property
     def drifted_features(self) -> list[str]:
         """Least probable first."""
-        features = {feature.name for feature in self.features}
-        return [name for name in self.drifted if name in features]
+        return [one.name for one in self._drifted if one.kind == "feature"]
+
+    @cached_property
+    def _drifted(self) -> list[FeatureReport]:
+        return sorted((one for one in self.judged if one.drifted), key=lambda one: one.log_p_value)
 
     @property
     def verdict(self) -> Verdict:

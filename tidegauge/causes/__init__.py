@@ -44,14 +44,15 @@ def causes_of(profile: BaselineProfile, summary: WindowSummary, judged: Sequence
     broken correlations. judged: features, the model's answers, the scores.
     """
     found: list[Cause] = []
-    for report in sorted((report for report in judged if report.drifted), key=_rank, reverse=True):
+    drifted = [report for report in judged if report.drifted]
+    for report in sorted(drifted, key=_rank, reverse=True):
         if report.kind == "feature":
             found += _of_feature(side_of(profile, summary, report.name))
         elif report.kind == "prediction":
             found += _of_prediction(report)
         else:
             found.append(change_of_scores(report.name, summary))
-    steady = {report.name for report in judged if report.kind == "feature" and not report.drifted}
+    steady = {report.name for report in judged if report.kind == "feature"}.difference(one.name for one in drifted)
     return (*found, *broken_correlations(profile, summary, steady))
 
 
