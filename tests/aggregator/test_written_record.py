@@ -12,7 +12,7 @@ import pytest
 from aggregator.written_record import WrittenRecord, read
 from tests.support.examples import make_heartbeat, make_record
 from tidegauge.errors import InvalidRecord
-from tidegauge.records import Heartbeat, InferenceRecord, decode, encode_heartbeat, encode_record
+from tidegauge.records import Account, Heartbeat, InferenceRecord, decode, encode_heartbeat, encode_record
 
 FIELDS = [field.name for field in dataclasses.fields(InferenceRecord)]
 
@@ -42,8 +42,34 @@ def test_a_record_as_it_is_written_is_read_at_once() -> None:
     assert outcome(read, data) == outcome(decode, data)
 
 
-def test_a_heartbeat_is_the_kernels() -> None:
-    assert read(encode_heartbeat(make_heartbeat())) == make_heartbeat()
+@pytest.mark.parametrize("dropped", [{}, {"queue_full": 3}])
+def test_a_heartbeat_is_the_kernels(dropped: dict[str, int]) -> None:
+    heartbeat = make_heartbeat(account=Account(served=12, acknowledged=9, dropped=dropped))
+    assert read(encode_heartbeat(heartbeat)) == heartbeat
+
+
+HEARTBEAT = orjson.loads(encode_heartbeat(make_heartbeat()))
+
+
+@pytest.mark.parametrize("name", [*HEARTBEAT])
+def test_any_other_value_of_a_heartbeat_comes_to_the_same(name: str) -> None:
+    for value in VALUES:
+        data = orjson.dumps(HEARTBEAT | {name: "@"}).replace(b'"@"', msgspec.json.encode(value))
+        assert outcome(read, data) == outcome(decode, data), value
+
+
+@pytest.mark.parametrize("name", [*HEARTBEAT["account"]])
+def test_any_other_value_in_its_account_comes_to_the_same(name: str) -> None:
+    for value in [*VALUES, {"a": True}, {"a": 2**64}]:
+        data = orjson.dumps(HEARTBEAT | {"account": HEARTBEAT["account"] | {name: "@"}})
+        data = data.replace(b'"@"', msgspec.json.encode(value))
+        assert outcome(read, data) == outcome(decode, data), value
+
+
+@pytest.mark.parametrize("name", [*HEARTBEAT])
+def test_a_missing_field_of_a_heartbeat_comes_to_the_same(name: str) -> None:
+    data = orjson.dumps({field: value for field, value in HEARTBEAT.items() if field != name})
+    assert outcome(read, data) == outcome(decode, data)
 
 
 BEYOND_64_BITS = [(name, 2**64) for name in ("time_ms", "seq", "status", "rows")]
