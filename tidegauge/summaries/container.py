@@ -7,6 +7,7 @@ Length of the head (4 bytes, little-endian), the head (the tree as JSON, each ar
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable
 from typing import Any, Final
@@ -18,9 +19,6 @@ from numpy.typing import NDArray
 _LENGTH: Final = struct.Struct("<I")
 
 _BYTES: Final = "bytes"
-
-_BLOB: Final = "@"
-"""Name of the one entry that stands for an array or bytes."""
 
 _TYPES: Final = {
     **{name: np.dtype(f"<{name}") for name in ("u1", "u2", "u4", "i8", "f4", "f8")},
@@ -41,10 +39,10 @@ def dump(tree: object) -> bytes:
         if isinstance(node, np.ndarray):
             name = _narrowest(node) if node.dtype.kind != "f" else "f4" if node.dtype == np.float32 else "f8"
             blobs.append(node.astype(_TYPES[name], copy=False).tobytes())
-            return {_BLOB: [name, node.shape]}
+            return {"@": [name, node.shape]}
         if isinstance(node, bytes):
             blobs.append(node)
-            return {_BLOB: [_BYTES, (len(node),)]}
+            return {"@": [_BYTES, (len(node),)]}
         if isinstance(node, tuple):  # with names
             return list(node)
         raise TypeError(f"{type(node).__name__} cannot be packed")
@@ -89,31 +87,26 @@ class _Reader:
 
     def unpacked(self, node: Any) -> Any:
         """node: an object or a list. The same with what stands for arrays and bytes replaced, in the text's order."""
-        if type(node) is dict and _BLOB in node and len(node) == 1:
-            return self._blob(*node[_BLOB])
-        places: Iterable[tuple[Any, Any]] = enumerate(node) if type(node) is list else node.items()
+        places: Iterable[tuple[Any, Any]]
+        if type(node) is list:
+            places = enumerate(node)
+        elif len(node) == 1 and "@" in node:
+            return self._blob(*node["@"])
+        else:
+            places = node.items()
         for place, value in places:
-            kind = type(value)
-            if kind is dict and _BLOB in value and len(value) == 1:
-                node[place] = self._blob(*value[_BLOB])
-            elif kind in _INNER and value:
-                self.unpacked(value)
+            if type(value) in _INNER:
+                node[place] = self.unpacked(value)
         return node
 
     def _blob(self, kind: str, shape: list[int]) -> Any:
-        dtype, count = _TYPES.get(kind), 1
-        for size in shape:
-            if type(size) is not int or size < 0:
-                dtype = None
-                break
-            count *= size
-        if dtype is None:
+        if kind not in _TYPES or [size for size in shape if type(size) is not int or size < 0]:
             raise ValueError(f"no such array: {kind!r} {shape!r}")
-        start = self.position
-        end = self.position = start + count * dtype.itemsize
-        if end > len(self._data):
+        count, dtype = math.prod(shape), _TYPES[kind]
+        start, self.position = self.position, self.position + count * dtype.itemsize
+        if self.position > len(self._data):
             raise ValueError(f"cut off within {kind}")
         if kind == _BYTES:
-            return self._data[start:end]
+            return self._data[start : self.position]
         array = np.frombuffer(self._data, dtype, count, start)
         return array if len(shape) == 1 else array.reshape(shape)
