@@ -32,6 +32,7 @@ class MonitorMemory:
     alerts: Mapping[str, Any] | None = None
 
     def encode(self) -> bytes:
+        # Alerts as a text: features name their entries, and a name of the container's own would pass for an array.
         return MAGIC + container.dump(
             {
                 "dispersion": self.dispersion.to_state(),
