@@ -90,7 +90,7 @@ class _Reader:
         places: Iterable[tuple[Any, Any]]
         if type(node) is list:
             places = enumerate(node)
-        elif len(node) == 1 and "@" in node:
+        elif len(node) == 1 and type(node.get("@")) is list:  # a model may have an output of that name, and its count
             return self._blob(*node["@"])
         else:
             places = node.items()

@@ -34,6 +34,12 @@ def test_a_tree_survives_its_bytes(tree: object) -> None:
     assert same(tree, container.load(container.dump(tree)))
 
 
+def test_what_is_counted_under_the_name_of_an_array_is_a_count() -> None:
+    tree = {"@": 3, "of": {"@": {"@": 1}}, "only": {"@": 2}}
+    assert container.load(container.dump(tree)) == tree
+    assert container.load(container.dump({"@": 3})) == {"@": 3}
+
+
 def test_the_head_can_be_read_alone() -> None:
     assert container.head(container.dump({"a": np.zeros((2, 3)), "b": 1})) == {"a": {"@": ["f8", [2, 3]]}, "b": 1}
 
