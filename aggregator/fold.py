@@ -41,8 +41,7 @@ FOLDED: Final = pa.schema(
         ("end_ms", pa.int64()),
         ("records", pa.int64()),
         ("inside", pa.int64()),
-        ("latest_ms", pa.int64()),
-        ("source", pa.string()),
+        ("sources", pa.string()),
         ("summary", pa.binary()),
         ("reason", pa.string()),
         ("topic", pa.string()),
@@ -50,17 +49,19 @@ FOLDED: Final = pa.schema(
         ("letter", pa.binary()),
     ]
 )
-"""Summaries fill all up to summary; dead letters fill reason to letter, DEAD for shard and monitor, and no more."""
+"""
+Summaries fill all up to summary; dead letters fill reason to letter, DEAD for shard and monitor, and no more. sources:
+windows.Part.sources as JSON.
+"""
 
 FOLDED_COLUMNS: Final = (
     "shard string, monitor string, version string, baseline string, start_ms bigint, end_ms bigint, records bigint,"
-    " inside bigint, latest_ms bigint, source string, summary binary, reason string, topic string, key string,"
-    " letter binary"
+    " inside bigint, sources string, summary binary, reason string, topic string, key string, letter binary"
 )
 """FOLDED in Spark's words."""
 
 MOST_MESSAGES: Final = 50_000
-MOST_BYTES: Final = 32 << 20
+MOST_BYTES: Final = 64 << 20
 """
 Of messages folded into the same summaries. Spark hands them over in small batches; the fewer summaries they become, the
 fewer are to be merged. Their bytes are kept until then, for those that turn out to be of no use.
@@ -145,7 +146,7 @@ class Fold:
     def rows(self) -> pa.RecordBatch:
         """FOLDED. Nothing can be taken any more."""
         groups = self._sorter.groups
-        gathered = {names: self._gathered(names[0], names[-1], group) for names, group in groups.items()}
+        gathered = {names: self._gathered(*names, group) for names, group in groups.items()}
         sound = [names for names, group in groups.items() if not group.spoiled]
         summaries = dict(zip(sound, _summarised([gathered[names] for names in sound]), strict=True))
         rows = [
@@ -159,7 +160,7 @@ class Fold:
         return Gathered(group.records, group.heartbeats, profile, self._catalogue.monitors[monitor].statistics)
 
     def _summary_row(
-        self, monitor: str, source: str, key: WindowKey, group: Group, gathered: Gathered, summary: WindowSummary | None
+        self, monitor: str, key: WindowKey, group: Group, gathered: Gathered, summary: WindowSummary | None
     ) -> dict[str, object] | None:
         """None when not one of the group's messages can be used."""
         records = gathered.records
@@ -180,8 +181,7 @@ class Fold:
             "end_ms": key.end_ms,
             "records": len(records),
             "inside": sum(time_ms < key.end_ms for time_ms in times_ms),
-            "latest_ms": max(times_ms),
-            "source": source,
+            "sources": orjson.dumps(group.latest_ms),
             "summary": summary.encode(),
         }
 
@@ -241,8 +241,8 @@ def _summarised(gathered: Sequence[Gathered]) -> Sequence[WindowSummary | None]:
 
 def parts_of(frame: Any) -> Iterator[tuple[str, Part]]:
     """frame: summary rows of FOLDED, a pandas frame. Each with its monitor."""
-    key = ("version", "baseline", "start_ms", "end_ms")
-    told = ("summary", "records", "inside", "latest_ms", "source")
-    columns = (frame[name].tolist() for name in ("monitor", *key, *told))
-    for monitor, version, baseline, start_ms, end_ms, *part in zip(*columns, strict=True):
-        yield monitor, Part(WindowKey(version, baseline, start_ms, end_ms), *part)
+    named = ("version", "baseline", "start_ms", "end_ms")
+    columns = (frame[name].tolist() for name in ("monitor", *named, "summary", "records", "inside", "sources"))
+    for monitor, version, baseline, start_ms, end_ms, summary, records, inside, sources in zip(*columns, strict=True):
+        key = WindowKey(version, baseline, start_ms, end_ms)
+        yield monitor, Part(key, summary, records, inside, orjson.loads(sources))

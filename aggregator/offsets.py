@@ -1,12 +1,21 @@
-"""Which messages a micro-batch reads: offsets of Kafka's partitions, as Spark keeps them in its checkpoint."""
+"""
+Which messages a micro-batch reads, and which of its tasks: offsets of Kafka's partitions, as Spark keeps them in its
+checkpoint.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from operator import itemgetter
+from typing import Final, NamedTuple, TypeAlias
 
 Offsets: TypeAlias = dict[str, dict[str, int]]
 """By topic and partition, the offset of the next message."""
+
+
+SLICE_MESSAGES: Final = 5_000
+"""To read fewer by a task of its own, or to ask a broker for them apart, takes longer than it saves."""
 
 
 class Stretch(NamedTuple):
@@ -16,6 +25,10 @@ class Stretch(NamedTuple):
     partition: int
     start: int
     end: int
+
+    @property
+    def messages(self) -> int:
+        return self.end - self.start
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}"
@@ -28,6 +41,31 @@ def stretches(start: Mapping[str, Mapping[str, int]], end: Mapping[str, Mapping[
         for topic, partition, last in _each(end)
         if last > start[topic][partition]
     ]
+
+
+def dealt(stretches: Sequence[Stretch], tasks: int) -> list[list[Stretch]]:
+    """
+    To so many tasks, or fewer, each with about as many messages: the first one gets the beginning of every stretch, the
+    next what follows there. Partitions are read side by side, so messages of one time come to one task.
+    """
+    total = sum(stretch.messages for stretch in stretches)
+    tasks = max(1, min(tasks, total // SLICE_MESSAGES))
+    slices = [one for stretch in stretches for one in _slices(stretch, tasks)]
+    slices.sort(key=itemgetter(0))
+    hands: list[list[Stretch]] = [[] for _ in range(tasks)]
+    before = 0
+    for _, piece in slices:
+        hands[(2 * before + piece.messages) * tasks // (2 * total)].append(piece)
+        before += piece.messages
+    return [hand for hand in hands if hand]
+
+
+def _slices(stretch: Stretch, most: int) -> Iterator[tuple[float, Stretch]]:
+    """Pieces of a stretch, each with where it begins: 0 is the stretch's start, 1 its end."""
+    pieces = max(1, min(most, stretch.messages // SLICE_MESSAGES))
+    ends = [stretch.start + stretch.messages * piece // pieces for piece in range(pieces + 1)]
+    for piece, (start, end) in enumerate(pairwise(ends)):
+        yield piece / pieces, stretch._replace(start=start, end=end)
 
 
 def bounded(start: Offsets, latest: Offsets, maximum: int) -> Offsets:

@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+import orjson
 import pyarrow as pa
 
 from aggregator.catalogue import Catalogue
@@ -22,7 +23,7 @@ from aggregator.progress import NOWHERE, Place, Progress, WindowKey
 from aggregator.windows import SILENCE_MS, Part, Step, take, wake
 from tidegauge.monitor import Windows
 
-_COLUMNS: Final = "monitor, version, baseline, start_ms, end_ms, records, inside, latest_ms, summary"
+_COLUMNS: Final = "monitor, version, baseline, start_ms, end_ms, records, inside, sources, summary"
 
 
 class FoldedHistory:
@@ -50,9 +51,9 @@ class FoldedHistory:
         """By monitor, then by the window's end."""
         self._file.execute("CREATE INDEX IF NOT EXISTS by_end ON parts (monitor, end_ms)")
         rows = self._file.execute(f"SELECT {_COLUMNS} FROM parts ORDER BY monitor, end_ms, rowid")  # noqa: S608
-        for monitor, version, baseline, start_ms, end_ms, records, inside, latest_ms, summary in rows:
+        for monitor, version, baseline, start_ms, end_ms, records, inside, sources, summary in rows:
             key = WindowKey(version, baseline, start_ms, end_ms)
-            yield monitor, Part(key, summary, records, inside, latest_ms)
+            yield monitor, Part(key, summary, records, inside, orjson.loads(sources))
 
     def close(self) -> None:
         self._file.close()
@@ -69,12 +70,16 @@ def _outputs_of_monitor(monitor: str, parts: Iterable[Part], catalogue: Catalogu
     memories, store = _Memories(), _Summaries()
     progress = Progress()
     for end_ms, of_window in groupby(parts, key=lambda part: part.key.end_ms):
-        # One source: all of a window comes at once, whichever partitions it was read from.
-        whole = [replace(part, source="") for part in of_window]
+        whole = map(_of_one_source, of_window)
         step = take(progress, whole, rules=rules, now_ms=end_ms, store=store)
         yield from outputs_of([Stepped(monitor, step, memories)], catalogue)
         progress = step.progress
     yield from outputs_of([Stepped(monitor, _ended(progress, rules, store), memories)], catalogue)
+
+
+def _of_one_source(part: Part) -> Part:
+    """All of a window comes at once, whichever partitions it was read from."""
+    return replace(part, sources={"": max(part.sources.values(), default=part.key.start_ms)})
 
 
 def _ended(progress: Progress, rules: Windows, store: _Summaries) -> Step:

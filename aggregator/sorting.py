@@ -39,9 +39,10 @@ class Refusal(NamedTuple):
 @dataclass(slots=True)
 class Group:
     """
-    Messages of one window from one partition. positions: of the records in the fold; the records themselves are
-    in `records` column by column, and are not kept. spoiled: one of them was not what it must be, so the columns are of
-    no use. duplicates: records left out since the fold has them already, by "replica/incarnation".
+    Messages of one window. positions: of the records in the fold; the records themselves are in `records` column by
+    column, and are not kept. spoiled: one of them was not what it must be, so the columns are of no use. duplicates:
+    records left out since the fold has them already, by "replica/incarnation". latest_ms: latest time of the others,
+    by source.
     """
 
     records: GatheredRecords
@@ -49,8 +50,11 @@ class Group:
     spoiled: bool = False
     heartbeats: list[Heartbeat] = field(default_factory=list)
     duplicates: Counter[str] = field(default_factory=Counter)
+    latest_ms: dict[str, int] = field(default_factory=dict)
 
-    def add(self, position: int, record: Record) -> None:
+    def add(self, position: int, record: Record, source: str) -> None:
+        if record.time_ms > self.latest_ms.get(source, -1):
+            self.latest_ms[source] = record.time_ms
         self.positions.append(position)
         if not self.spoiled:
             try:
@@ -58,12 +62,16 @@ class Group:
             except UNUSABLE:
                 self.spoiled = True
 
+    def hear(self, heartbeat: Heartbeat, source: str) -> None:
+        self.latest_ms[source] = max(heartbeat.time_ms, self.latest_ms.get(source, -1))
+        self.heartbeats.append(heartbeat)
+
 
 @dataclass(slots=True)
 class _Speaker:
     """
-    What one worker says with one baseline and version, from one partition. seen: numbers of its records in the fold.
-    groups: of the windows that a time belongs to, by how many slides it is from the epoch.
+    What one worker says with one baseline and version. seen: numbers of its records in the fold. groups: of the windows
+    that a time belongs to, by how many slides it is from the epoch.
     """
 
     slide_ms: int
@@ -79,14 +87,14 @@ class Sorter:
 
     def __init__(self, catalogue: Catalogue, now_ms: int) -> None:
         self._catalogue, self._now_ms = catalogue, now_ms
-        self.groups: dict[tuple[str, str, WindowKey], Group] = {}
-        """By monitor, source and window."""
-        self._speakers: dict[tuple[str, str, str, str, str, str], _Speaker] = {}
+        self.groups: dict[tuple[str, WindowKey], Group] = {}
+        """By monitor and window."""
+        self._speakers: dict[tuple[str, str, str, str, str], _Speaker] = {}
         self._seen: dict[tuple[str, str, str], set[int]] = {}
         """Numbers of records by monitor, replica and incarnation."""
 
     def sort(self, position: int, message: Message, source: str) -> Refusal | None:
-        name = (*_NAMES(message), source)
+        name = _NAMES(message)
         speaker = self._speakers.get(name)
         if speaker is None or not 0 <= message.time_ms <= self._now_ms:
             refusal = _refusal(message, self._catalogue, self._now_ms)
@@ -95,13 +103,13 @@ class Sorter:
         if speaker is None:
             speaker = self._speakers[name] = self._speaker(message)
         if type(message) is not Heartbeat:
-            _add(self._groups(speaker, message, source), speaker.seen, position, message)  # type: ignore[arg-type]
+            _add(self._groups(speaker, message), speaker.seen, position, message, source)  # type: ignore[arg-type]
         elif message.time_ms % speaker.slide_ms:
-            for group in self._groups(speaker, message, source):
-                group.heartbeats.append(message)
+            for group in self._groups(speaker, message):
+                group.hear(message, source)
         else:  # one that stands between windows belongs to both
-            for group in self._groups_of(message, source):
-                group.heartbeats.append(message)
+            for group in self._groups_of(message):
+                group.hear(message, source)
         return None
 
     def _speaker(self, message: Message) -> _Speaker:
@@ -109,30 +117,30 @@ class Sorter:
         slide_ms = self._catalogue.monitors[message.monitor].windows.slide_ms
         return _Speaker(slide_ms, self._seen.setdefault(worker, set()))
 
-    def _groups(self, speaker: _Speaker, message: Message, source: str) -> Sequence[Group]:
+    def _groups(self, speaker: _Speaker, message: Message) -> Sequence[Group]:
         """Of the windows that contain the message's time."""
         at = message.time_ms // speaker.slide_ms
         groups = speaker.groups.get(at)
         if groups is None:
-            groups = speaker.groups[at] = self._groups_of(message, source)
+            groups = speaker.groups[at] = self._groups_of(message)
         return groups
 
-    def _groups_of(self, message: Message, source: str) -> list[Group]:
+    def _groups_of(self, message: Message) -> list[Group]:
         """One for each window that the message belongs to."""
         windows = self._catalogue.monitors[message.monitor].windows
         among = windows_bounded_by if isinstance(message, Heartbeat) else windows_of
         found = []
         for window in among(message.time_ms, windows):
             key = WindowKey(message.version, message.baseline, window.start_ms, window.end_ms)
-            group = self.groups.get((message.monitor, source, key))
+            group = self.groups.get((message.monitor, key))
             if group is None:
                 records = GatheredRecords(profile_of(message.baseline, self._catalogue))
-                group = self.groups[message.monitor, source, key] = Group(records)
+                group = self.groups[message.monitor, key] = Group(records)
             found.append(group)
         return found
 
 
-def _add(groups: Sequence[Group], seen: set[int], position: int, record: Record) -> None:
+def _add(groups: Sequence[Group], seen: set[int], position: int, record: Record, source: str) -> None:
     """What a producer repeats mostly stands beside what it repeats."""
     if record.seq in seen:
         for group in groups:
@@ -140,7 +148,7 @@ def _add(groups: Sequence[Group], seen: set[int], position: int, record: Record)
         return
     seen.add(record.seq)
     for group in groups:
-        group.add(position, record)
+        group.add(position, record, source)
 
 
 def profile_of(baseline: str, catalogue: Catalogue) -> BaselineProfile:

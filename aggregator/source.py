@@ -1,5 +1,5 @@
 """
-The inference topics as a streaming DataFrame of summaries: each task reads its stretch of a partition and folds it.
+The inference topics as a streaming DataFrame of summaries: each task reads stretches of some partitions and folds them.
 
 Spark plans and remembers offsets as it does with any source; messages themselves never enter the JVM.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import pyarrow as pa
@@ -23,7 +24,7 @@ from aggregator.clock import clock_ms
 from aggregator.cycles import spare_what_stays
 from aggregator.errors import SourceFailed
 from aggregator.fold import FOLDED_COLUMNS, fold
-from aggregator.offsets import Offsets, bounded, gone_back, missing, stretches, together
+from aggregator.offsets import Offsets, bounded, dealt, gone_back, missing, stretches, together
 from aggregator.partition_reader import read_stretch
 from aggregator.topic_ends import TopicEnds
 
@@ -56,6 +57,8 @@ def folded_stream(spark: SparkSession, inference: Inference) -> DataFrame:
     they were read stop the query, since going on would lose them in silence.
     """
 
+    tasks = _tasks_side_by_side(spark)
+
     class FoldedKafka(DataSource):  # type: ignore[misc]
         """Of this very query: Spark takes classes, and its options are for texts that may be logged."""
 
@@ -67,17 +70,29 @@ def folded_stream(spark: SparkSession, inference: Inference) -> DataFrame:
             return FOLDED_COLUMNS
 
         def streamReader(self, schema: StructType) -> DataSourceStreamReader:
-            return FoldReader(inference)
+            return FoldReader(inference, tasks)
 
     spark.dataSource.register(FoldedKafka)
     return spark.readStream.format(FORMAT).load()
 
 
+def _tasks_side_by_side(spark: SparkSession) -> int | None:
+    """
+    How many run at once; None where Spark does not know it yet, as a cluster's executors may still be on their way.
+    """
+    context = spark.sparkContext
+    return context.defaultParallelism if context.master.startswith("local[") else None
+
+
 class FoldReader(DataSourceStreamReader):  # type: ignore[misc]
     """All but `read` is called in one process beside the driver; `read` in the executors' workers."""
 
-    def __init__(self, inference: Inference) -> None:
-        self._inference = inference
+    def __init__(self, inference: Inference, tasks: int | None = None) -> None:
+        """
+        tasks: as many read each micro-batch, or fewer; None: one for each partition. What one task reads of a window
+        becomes one summary, whichever partitions it is from, and a summary costs as much as many records.
+        """
+        self._inference, self._tasks = inference, tasks
         self._asked: TopicEnds | None = None
         self._latest: Offsets = {}
 
@@ -105,10 +120,15 @@ class FoldReader(DataSourceStreamReader):  # type: ignore[misc]
         return self._latest or None
 
     def partitions(self, start: Offsets, end: Offsets) -> Sequence[InputPartition]:
-        return [InputPartition(stretch) for stretch in stretches(self._begun(start, end), end)]
+        found = stretches(self._begun(start, end), end)
+        hands = [[stretch] for stretch in found] if self._tasks is None else dealt(found, self._tasks)
+        return list(map(InputPartition, hands))
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
-        yield from fold(read_stretch(self._inference.options(), partition.value), self._inference.catalogue, clock_ms)
+        """partition: of some stretches."""
+        options, some = self._inference.options(), partition.value
+        messages = chain.from_iterable(read_stretch(options, stretch) for stretch in some)
+        yield from fold(messages, self._inference.catalogue, clock_ms)
         spare_what_stays("read")
 
     def _begun(self, start: Offsets, end: Offsets) -> Offsets:

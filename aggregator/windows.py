@@ -60,16 +60,15 @@ MAXIMUM_WORKERS: Final = 10_000
 @dataclass(frozen=True, slots=True)
 class Part:
     """
-    What one fold knows of a window. records: requests in it. inside: as Held has it. latest_ms: latest event time.
-    source: names the partition it was read from.
+    What one fold knows of a window. records: requests in it. inside: as Held has it. sources: latest event time of what
+    was read of it, by partition.
     """
 
     key: WindowKey
     summary: bytes
     records: int
     inside: int
-    latest_ms: int
-    source: str = ""
+    sources: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +117,9 @@ def take(progress: Progress, parts: Iterable[Part], *, rules: Windows, now_ms: i
     desk = _Desk(progress, rules, now_ms, store)
     sources, workers, late = dict(progress.sources), dict(progress.workers), dict[WindowKey, int]()
     for part in parts:
-        known = sources.get(part.source, Source(part.latest_ms, now_ms))
-        sources[part.source] = Source(max(known.latest_ms, part.latest_ms), now_ms)
+        for name, latest_ms in part.sources.items():
+            known = sources.get(name, Source(latest_ms, now_ms))
+            sources[name] = Source(max(known.latest_ms, latest_ms), now_ms)
         summary = EncodedSummary(part.summary)
         _hear(workers, summary.account)
         if part.key.end_ms <= progress.closed_until_ms - rules.lateness_ms:

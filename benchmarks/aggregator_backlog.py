@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -147,9 +148,11 @@ def _speaker(profile: BaselineProfile, monitor: ModelMonitor) -> dict[str, Any]:
 
 
 def send(servers: str, profile: BaselineProfile, monitors: list[ModelMonitor]) -> None:
+    """Transformers key records by their requests' ids: those of a monitor are spread over all partitions."""
     producer = Producer({"bootstrap.servers": servers, "linger.ms": 50, "queue.buffering.max.messages": 2_000_000})
     for at, message in enumerate(messages(profile, monitors)):
-        producer.produce(monitors[0].kafka.topics.inference.name, message, partition=at % PARTITIONS)
+        partition = zlib.crc32(message) % PARTITIONS
+        producer.produce(monitors[0].kafka.topics.inference.name, message, partition=partition)
         if at % 10_000 == 0:
             producer.poll(0)
     assert producer.flush(300) == 0, "the broker did not take everything"

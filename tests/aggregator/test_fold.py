@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 
 import orjson
@@ -50,7 +51,8 @@ def test_a_batch_becomes_one_row_per_window() -> None:
         (window_key(5_000), 100, 105),
         (window_key(10_000), 0, 1),
     ]
-    assert {part.latest_ms - START_MS for part in parts} == {0, 5_000, 10_000}
+    (source,) = {name for part in parts for name in part.sources}
+    assert {part.sources[source] - START_MS for part in parts} == {0, 5_000, 10_000}
 
 
 def test_a_row_carries_the_summary_of_its_windows_messages() -> None:
@@ -70,13 +72,26 @@ def test_a_record_that_comes_twice_is_folded_once_and_counted() -> None:
     assert summary.account.completeness(window_key(0).window).duplicates == 1
 
 
-def test_each_partition_has_rows_of_its_own() -> None:
-    batch = pa.Table.from_batches([arrow_of([record(0)], partition=0), arrow_of([record(1)], partition=3)])
+def test_partitions_share_their_windows_and_each_has_the_latest_time_of_what_was_read_of_it() -> None:
+    of_partitions = {0: [record(2), record(0)], 3: [record(1), heartbeat(4)], 5: [record(1)]}
+    batch = pa.Table.from_batches([arrow_of(messages, partition=at) for at, messages in of_partitions.items()])
     rows = fold_batch(batch.combine_chunks().to_batches()[0], catalogue(), NOW_MS).to_pylist()
-    assert [(row["source"], row["latest_ms"] - START_MS) for row in rows] == [
-        ("tidegauge.inference/0", 0),
-        ("tidegauge.inference/3", 1),
+    (row,) = [row for row in rows if row["records"]]
+    assert {name: latest_ms - START_MS for name, latest_ms in orjson.loads(row["sources"]).items()} == {
+        "tidegauge.inference/0": 2,
+        "tidegauge.inference/3": 4,
+    }
+    assert (row["records"], WindowSummary.decode(row["summary"]).requests.requests) == (3, 3)
+
+
+def test_a_window_that_has_only_what_came_before_in_another_says_so() -> None:
+    again = replace(record(0), time_ms=START_MS + 6_000)
+    first, second = folded([encode(record(0)), encode(again)])
+    assert [(row.start_ms - START_MS, row.records, orjson.loads(row.sources)) for row in (first, second)] == [
+        (0, 1, {"tidegauge.inference/0": START_MS}),
+        (5_000, 0, {}),
     ]
+    assert WindowSummary.decode(second.summary).account.completeness(window_key(5_000).window).duplicates == 1
 
 
 def test_model_versions_have_windows_of_their_own() -> None:

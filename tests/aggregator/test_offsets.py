@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.offsets import Offsets, Stretch, bounded, gone_back, missing, stretches, together
+from aggregator.offsets import SLICE_MESSAGES, Offsets, Stretch, bounded, dealt, gone_back, missing, stretches, together
 
 WAITING = st.dictionaries(
     st.sampled_from(["a", "b"]), st.dictionaries(st.sampled_from(["0", "1", "2"]), st.integers(0, 10_000)), min_size=1
@@ -61,3 +63,42 @@ def test_new_partitions_are_named() -> None:
 
 def test_a_partition_that_is_shorter_than_what_was_read_is_named() -> None:
     assert gone_back({"a": {"0": 5, "1": 5}}, {"a": {"0": 4, "1": 5, "2": 0}}) == ["a/0"]
+
+
+LENGTHS = st.lists(st.integers(1, 40_000), min_size=1, max_size=12)
+
+
+@given(LENGTHS, st.integers(1, 5))
+def test_every_message_is_dealt_to_one_task(lengths: list[int], tasks: int) -> None:
+    waiting = [Stretch("a", at, 10, 10 + length) for at, length in enumerate(lengths)]
+    pieces = sorted(piece for hand in dealt(waiting, tasks) for piece in hand)
+    assert [stretch for stretch in waiting for _ in range(stretch.messages)] == [
+        waiting[piece.partition] for piece in pieces for _ in range(piece.messages)
+    ]
+    for earlier, later in pairwise(pieces):
+        assert later.start == (earlier.end if later.partition == earlier.partition else 10)
+
+
+@given(LENGTHS, st.integers(1, 5))
+def test_tasks_get_as_many_messages_but_for_what_is_not_worth_a_cut(lengths: list[int], tasks: int) -> None:
+    waiting = [Stretch("a", at, 10, 10 + length) for at, length in enumerate(lengths)]
+    hands = dealt(waiting, tasks)
+    assert len(hands) <= max(1, min(tasks, sum(lengths) // SLICE_MESSAGES))
+    loads = [sum(piece.messages for piece in hand) for hand in hands]
+    longest = max(piece.messages for hand in hands for piece in hand)
+    assert max(loads) <= sum(lengths) / len(hands) + longest
+
+
+def test_each_task_reads_of_all_partitions_what_is_of_one_time() -> None:
+    waiting = [Stretch("a", 0, 100, 20_100), Stretch("a", 1, 0, 40_000)]
+    assert dealt(waiting, 2) == [
+        [Stretch("a", 0, 100, 10_100), Stretch("a", 1, 0, 20_000)],
+        [Stretch("a", 0, 10_100, 20_100), Stretch("a", 1, 20_000, 40_000)],
+    ]
+    assert dealt(waiting, 1) == [waiting]
+
+
+def test_few_messages_are_read_by_one_task() -> None:
+    waiting = [Stretch("a", at, 0, 100) for at in range(4)]
+    assert dealt(waiting, 8) == [waiting]
+    assert dealt([], 8) == []

@@ -170,7 +170,7 @@ class TestFoldReader:
         future.result(30)
         kafka.send(topic, 7, partition=1)
         after = reader.latestOffset(before, reader.getDefaultReadLimit())
-        assert [part.value for part in reader.partitions(before, after)] == [Stretch(topic, 1, 0, 7)]
+        assert [part.value for part in reader.partitions(before, after)] == [[Stretch(topic, 1, 0, 7)]]
 
     def test_topics_that_are_no_longer_read_keep_their_offsets(self, kafka: Kafka) -> None:
         topic = kafka.topic()
@@ -192,7 +192,7 @@ class TestFoldReader:
             producer.produce(topic, encode(message))
         producer.produce(topic, b"{")
         assert producer.flush(30) == 0
-        rows: list[pa.RecordBatch] = list(kafka.reader(topic).read(InputPartition(Stretch(topic, 0, 0, 3))))
+        rows: list[pa.RecordBatch] = list(kafka.reader(topic).read(InputPartition([Stretch(topic, 0, 0, 3)])))
         assert [batch.schema for batch in rows] == [FOLDED]
         assert rows[0].column("records").to_pylist() == [2, None]
         assert rows[0].column("key").to_pylist() == [None, f"{topic}/0/2"]
