@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from pyspark.sql import SparkSession
 from pyspark.sql.datasource import InputPartition
 from pyspark.sql.streaming.datasource import ReadAllAvailable
 
@@ -16,9 +18,9 @@ from aggregator import partition_reader, source, topic_ends
 from aggregator.brokers import Brokers
 from aggregator.errors import SourceFailed
 from aggregator.fold import FOLDED, Messages
-from aggregator.offsets import Offsets, Stretch
+from aggregator.offsets import SLICE_MESSAGES, Offsets, Stretch
 from aggregator.partition_reader import read_stretch
-from aggregator.source import SETTLED_MS, FoldReader, Inference
+from aggregator.source import SETTLED_MS, FoldReader, Inference, folded_stream
 from aggregator.topic_ends import TopicEnds
 from localsystem.broker import Broker
 from localsystem.system import LocalSystem
@@ -171,6 +173,22 @@ class TestFoldReader:
         kafka.send(topic, 7, partition=1)
         after = reader.latestOffset(before, reader.getDefaultReadLimit())
         assert [part.value for part in reader.partitions(before, after)] == [[Stretch(topic, 1, 0, 7)]]
+
+    def test_a_long_partition_is_shared_by_the_machines_cores(
+        self, kafka: Kafka, spark: SparkSession, tmp_path: Path
+    ) -> None:
+        topic, tasks = kafka.topic(), list[int]()
+        kafka.send(topic, 2 * SLICE_MESSAGES)
+        inference = Inference(Brokers(kafka.broker.bootstrap_servers), [topic], 1_000_000, catalogue("doors"))
+        query = (
+            folded_stream(spark, inference)
+            .writeStream.foreachBatch(lambda folded, _: tasks.append(folded.rdd.getNumPartitions()))
+            .option("checkpointLocation", str(tmp_path))
+            .trigger(availableNow=True)
+            .start()
+        )
+        assert query.awaitTermination(60)
+        assert tasks == [2]
 
     def test_topics_that_are_no_longer_read_keep_their_offsets(self, kafka: Kafka) -> None:
         topic = kafka.topic()
