@@ -163,15 +163,14 @@ class Fold:
         self, monitor: str, key: WindowKey, group: Group, gathered: Gathered, summary: WindowSummary | None
     ) -> dict[str, object] | None:
         """None when not one of the group's messages can be used."""
-        records = gathered.records
         if summary is None:
-            records = self._usable(group, gathered)
-            if not records and not group.heartbeats:
+            group = self._usable(group, gathered)
+            if not group.positions and not group.heartbeats:
                 return None
-            (summary,) = summarise_all([gathered._replace(records=records)])
+            (summary,) = summarise_all([gathered._replace(records=group.records)])
         if group.duplicates:
             summary = replace(summary, account=summary.account.with_duplicates(group.duplicates))
-        times_ms = [*records.times_ms(), *(beat.time_ms for beat in group.heartbeats)]
+        times_ms = [*group.records.times_ms(), *(beat.time_ms for beat in group.heartbeats)]
         return {
             "shard": shard_of(monitor),
             "monitor": monitor,
@@ -179,25 +178,26 @@ class Fold:
             "baseline": key.baseline,
             "start_ms": key.start_ms,
             "end_ms": key.end_ms,
-            "records": len(records),
+            "records": len(group.records),
             "inside": sum(time_ms < key.end_ms for time_ms in times_ms),
             "sources": orjson.dumps(group.latest_ms),
             "summary": summary.encode(),
         }
 
-    def _usable(self, group: Group, gathered: Gathered) -> GatheredRecords:
+    def _usable(self, group: Group, gathered: Gathered) -> Group:
         """One message with a wrong value inside must not stop the stream: finds it, and goes on without it."""
-        profile = gathered.profile
-        usable = GatheredRecords(profile)
+        usable = group.without_records(gathered.profile)
         for position in group.positions:
-            record = decode(self._message(position)[2] or b"")
+            source, _, value = self._message(position)
+            record = decode(value or b"")
             assert isinstance(record, InferenceRecord), "it was one before"
             try:
-                summarise_all([gathered._replace(records=GatheredRecords.of([record], profile), heartbeats=())])
+                alone = GatheredRecords.of([record], gathered.profile)
+                summarise_all([gathered._replace(records=alone, heartbeats=())])
             except UNUSABLE as error:
                 self._refused[position] = Refusal("unusable", repr(error))
             else:
-                usable.add(record)
+                usable.add(position, record, source)
         return usable
 
     def _letter_row(self, position: int, refusal: Refusal) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Final, NamedTuple, TypeAlias
 
@@ -41,8 +41,8 @@ class Group:
     """
     Messages of one window. positions: of the records in the fold; the records themselves are in `records` column by
     column, and are not kept. spoiled: one of them was not what it must be, so the columns are of no use. duplicates:
-    records left out since the fold has them already, by "replica/incarnation". latest_ms: latest time of the others,
-    by source.
+    records left out since the fold has them already, by "replica/incarnation". latest_ms: latest time of the others and
+    of the heartbeats, by source; heard_ms: of the heartbeats alone.
     """
 
     records: GatheredRecords
@@ -51,6 +51,12 @@ class Group:
     heartbeats: list[Heartbeat] = field(default_factory=list)
     duplicates: Counter[str] = field(default_factory=Counter)
     latest_ms: dict[str, int] = field(default_factory=dict)
+    heard_ms: dict[str, int] = field(default_factory=dict)
+
+    def without_records(self, profile: BaselineProfile) -> Group:
+        return replace(
+            self, records=GatheredRecords(profile), positions=[], spoiled=False, latest_ms=dict(self.heard_ms)
+        )
 
     def add(self, position: int, record: Record, source: str) -> None:
         if record.time_ms > self.latest_ms.get(source, -1):
@@ -63,7 +69,8 @@ class Group:
                 self.spoiled = True
 
     def hear(self, heartbeat: Heartbeat, source: str) -> None:
-        self.latest_ms[source] = max(heartbeat.time_ms, self.latest_ms.get(source, -1))
+        for latest_ms in (self.latest_ms, self.heard_ms):
+            latest_ms[source] = max(heartbeat.time_ms, latest_ms.get(source, -1))
         self.heartbeats.append(heartbeat)
 
 

@@ -160,6 +160,13 @@ class TestRecordThatTheKernelCannotTake:
         assert [(row.records, row.reason) for row in rows] == [(50, None), (None, "unusable")]
         assert WindowSummary.decode(rows[0].summary).requests.requests == 50
 
+    def test_moves_no_event_time(self) -> None:
+        at_ms = {"good": 10, "heard": 20, "unusable": 4_000}
+        messages = [record(at_ms["good"]), heartbeat(at_ms["heard"]), record(at_ms["unusable"], seq=99, status=666)]
+        row, letter = folded([encode(message) for message in messages])
+        assert orjson.loads(row.sources) == {"tidegauge.inference/0": START_MS + at_ms["heard"]}
+        assert (row.records, row.inside, letter.reason) == (1, 2, "unusable")
+
     def test_gives_no_summary_when_it_is_alone(self) -> None:
         assert reasons([encode(record(0, status=666))]) == ["unusable"]
 
