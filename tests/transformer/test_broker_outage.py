@@ -12,7 +12,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -31,6 +31,9 @@ from tidegauge.records import Heartbeat, InferenceRecord, decode
 
 OUTAGE_S = 60.0
 CLIENTS = 4
+A_CONNECTION = 50
+"""Requests on one connection: whichever worker takes a connection keeps it, and all workers are to have a share."""
+
 WITHIN_S = 60.0
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n" + b'{"predictions": [1]}'
 
@@ -107,7 +110,11 @@ class Load:
 
     def _ask(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        while not self._stopped.is_set():
+        for number in count():
+            if self._stopped.is_set():
+                break
+            if number % A_CONNECTION == 0:
+                connection.close()
             name = uuid4().hex
             self.ids.add(name)
             self.statuses[ask(connection, name)] += 1
