@@ -15,10 +15,10 @@ from aggregator.errors import StartError
 from tidegauge.baseline import BaselineProfile
 from tidegauge.errors import InvalidBaseline
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 """
 1: without this file. 2: with a key of Spark's state for each monitor. 3: with one for each shard of monitors, and an
-entry for each window, where one is for many now. 4: with bytes for all entries.
+entry for each window, where one is for many now. 4: with bytes for all entries. 5: with all of them in Spark's state.
 """
 
 EARLIER_BASELINES: Final = 3

@@ -1,12 +1,11 @@
 """
-What a shard keeps, by name, in one variable of Spark's state: each further one is set up anew for every task, which
+What of a shard is in Spark's state, by name, in one variable: each further one is set up anew for every task, which
 takes longer than all that a small micro-batch does with it.
 """
 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
 from typing import Any, Final
 
 KEY: Final = "name string"
@@ -40,7 +39,3 @@ class Entries:
 
     def remove(self, name: str) -> None:
         self._state.removeKey((name,))
-
-    def names(self) -> Iterator[str]:
-        for (name,) in self._state.keys():  # noqa: SIM118 - Spark's map
-            yield name

@@ -37,6 +37,9 @@ STATE_LOG_S: Final = 30.0
 ROOM_S: Final = 5.0
 """From one look for room in the outbox to the next, with a line in the log."""
 
+WINDOWS: Final = "windows"
+"""Directory in the checkpoint of what is kept of windows."""
+
 SOURCE_COLUMNS: Final = ("topic", "partition", "offset", "value")
 """What the fold reads of a DataFrame of messages, as Spark's Kafka source names it."""
 
@@ -52,10 +55,13 @@ def folded_of(source: DataFrame, catalogue: Catalogue) -> DataFrame:
     return source.select(*SOURCE_COLUMNS).mapInArrow(partial(_fold, catalogue), FOLDED_COLUMNS)
 
 
-def stepped(folded: DataFrame, catalogue: Catalogue) -> DataFrame:
-    """folded: streaming, with fold.FOLDED_COLUMNS. Gives PARCEL_COLUMNS."""
+def stepped(folded: DataFrame, catalogue: Catalogue, directory: Path | None = None) -> DataFrame:
+    """
+    folded: streaming, with fold.FOLDED_COLUMNS. directory: of the query's own, where all that runs its tasks can write
+    and read windows; None to keep them in Spark's state. Gives PARCEL_COLUMNS.
+    """
     return folded.groupBy("shard").transformWithStateInPandas(
-        WindowProcessor(catalogue),
+        WindowProcessor(catalogue, directory),
         outputStructType=PARCEL_COLUMNS,
         outputMode="Append",
         timeMode="ProcessingTime",
@@ -77,7 +83,7 @@ def start(
     micro-batch is begun any more.
     """
     return (
-        stepped(folded, catalogue)
+        stepped(folded, catalogue, checkpoint.absolute() / WINDOWS)
         .writeStream.queryName("tidegauge")
         .outputMode("append")
         .option("checkpointLocation", str(checkpoint))

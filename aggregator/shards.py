@@ -10,14 +10,14 @@ from __future__ import annotations
 import zlib
 from typing import Any, Final
 
-from aggregator.progress import Progress
+from aggregator.progress import Place, Progress
 from aggregator.segments import Index
 from tidegauge.summaries import container
 
 SHARDS: Final = ("0", "1", "2", "3")
 """Named so that Spark deals them evenly to two tasks, and to four. A checkpoint is of one number of them."""
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 
 def shard_of(monitor: str) -> str:
@@ -26,13 +26,13 @@ def shard_of(monitor: str) -> str:
 
 class Shard:
     """
-    The progress of a shard's monitors, and which segments it has. That of a monitor which nobody asks for stays the
-    bytes that it came as.
+    The progress of a shard's monitors, which segments it has, and in which places of them the monitors' memories are
+    (segments.StoredMemories). The progress of a monitor which nobody asks for stays the bytes that it came as.
     """
 
     def __init__(self, stored: bytes | None = None) -> None:
         """Raises ValueError for the state of another version: the checkpoint is not this program's."""
-        nothing = {"v": VERSION, "monitors": {}, "segments": [1, []]}
+        nothing = {"v": VERSION, "monitors": {}, "segments": Index().to_document(), "memories": {}}
         state: dict[str, Any] = nothing if stored is None else container.load(stored)
         if state["v"] != VERSION:
             raise ValueError(f"checkpoint has shards of version {state['v']!r}, this program reads {VERSION}")
@@ -40,8 +40,11 @@ class Shard:
         self._wake_ms: dict[str, int | None] = {}
         for monitor, (wake_ms, encoded) in state["monitors"].items():
             self._wake_ms[monitor], self._encoded[monitor] = wake_ms, encoded
-        following, wanted = state["segments"]
-        self.segments = Index(following, dict(wanted))
+        self.segments = Index.from_document(state["segments"])
+        self.memories = {
+            monitor: {name: Place(*place) for name, place in places.items()}
+            for monitor, places in state["memories"].items()
+        }
 
     @property
     def wake_ms(self) -> int | None:
@@ -63,5 +66,5 @@ class Shard:
 
     def encode(self) -> bytes:
         monitors = {monitor: [self._wake_ms[monitor], encoded] for monitor, encoded in self._encoded.items()}
-        segments = [self.segments.next, list(self.segments.wanted.items())]
-        return container.dump({"v": VERSION, "monitors": monitors, "segments": segments})
+        segments = self.segments.to_document()
+        return container.dump({"v": VERSION, "monitors": monitors, "segments": segments, "memories": self.memories})

@@ -33,8 +33,11 @@ class Storage(Protocol):
     def put(self, number: int, segment: bytes, *, settled: bool) -> str:
         """number: of this shard, never used before. settled: will hardly be asked for. Gives the segment's name."""
 
-    def save(self, shard: bytes, *, before: Collection[str], after: Collection[str]) -> None:
-        """The shard's own entry, at the end. before, after: names of all segments wanted before the step, and now."""
+    def save(self, shard: bytes, *, names: Collection[str], wanted: Collection[str]) -> None:
+        """
+        The shard's own entry, at the end. names: of all segments that were wanted before the step or are new; wanted:
+        of those that still are.
+        """
 
 
 class InState:
@@ -58,8 +61,8 @@ class InState:
         put(name, segment)
         return name
 
-    def save(self, shard: bytes, *, before: Collection[str], after: Collection[str]) -> None:
-        for name in set(before).difference(after):
+    def save(self, shard: bytes, *, names: Collection[str], wanted: Collection[str]) -> None:
+        for name in set(names).difference(wanted):
             self._entries.remove(name)
         self._entries.put(SHARD, shard)
 
@@ -98,11 +101,11 @@ class InFiles:
     def put(self, number: int, segment: bytes, *, settled: bool) -> str:
         return self._write(segment)
 
-    def save(self, shard: bytes, *, before: Collection[str], after: Collection[str]) -> None:
-        name = self._write(shard)
-        self._entries.put(SHARD, name.encode())
+    def save(self, shard: bytes, *, names: Collection[str], wanted: Collection[str]) -> None:
+        self._entries.put(SHARD, self._write(shard).encode())
         if self._loaded is not None and _batch_of(self._loaded) < self._batch:
-            self._sweep({name, self._loaded, *before, *after}, _batch_of(self._loaded))
+            # Those that are wanted no longer are, should this micro-batch be run again.
+            self._sweep({self._loaded, *names}, before=_batch_of(self._loaded))
 
     def _write(self, data: bytes) -> str:
         name = f"{self._batch}-{uuid4().hex}"
@@ -111,10 +114,10 @@ class InFiles:
             file.write(data)
         return name
 
-    def _sweep(self, wanted: Collection[str], latest: int) -> None:
-        """latest: the last micro-batch of which this shard is known to have a state."""
+    def _sweep(self, kept: Collection[str], before: int) -> None:
+        """Removes other files of micro-batches before that one."""
         for file in self._directory.iterdir():
-            if _batch_of(file.name) < latest and file.name not in wanted:
+            if _batch_of(file.name) < before and file.name not in kept:
                 with contextlib.suppress(FileNotFoundError):  # another attempt was quicker
                     file.unlink()
 

@@ -76,8 +76,8 @@ def test_topics_are_read_on_with_when_their_monitors_are_gone(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (orjson.dumps({"format": 4, "topics": [], "baselines": {}}), "of format 4, this program reads 5: go on with"),
-        (orjson.dumps({"format": 6, "topics": [], "baselines": {}}), "of format 6, this program reads 5"),
+        (orjson.dumps({"format": 5, "topics": [], "baselines": {}}), "of format 5, this program reads 6: go on with"),
+        (orjson.dumps({"format": 7, "topics": [], "baselines": {}}), "of format 7, this program reads 6"),
         (b"{", "cannot be read"),
         (b"[]", "cannot be read"),
     ],
@@ -93,5 +93,5 @@ def test_what_another_program_wrote_is_refused_with_a_way_on(tmp_path: Path, con
 
 def test_one_from_before_formats_were_told_is_refused_as_well(tmp_path: Path) -> None:
     (tmp_path / "offsets").mkdir()
-    with pytest.raises(StartError, match="of format 1, this program reads 5"):
+    with pytest.raises(StartError, match="of format 1, this program reads 6"):
         Checkpoint.open(tmp_path)

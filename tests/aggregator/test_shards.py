@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from aggregator.progress import Progress
-from aggregator.segments import Index
+from aggregator.progress import Place, Progress
+from aggregator.segments import Index, Segment
 from aggregator.shards import SHARDS, Shard, shard_of
 from tidegauge.summaries import container
 
@@ -23,9 +23,11 @@ def test_a_shard_survives_its_bytes() -> None:
     progress = {"doors": Progress(latest_ms=5, wake_ms=9), "gates": Progress(wake_ms=7), "windows": Progress()}
     for monitor, one in progress.items():
         shard.put(monitor, one)
-    shard.segments.next, shard.segments.wanted[1] = 2, 3
+    shard.segments.next, shard.segments.segments[1] = 2, Segment("segment/1", 3)
+    shard.memories["doors"] = {"1/b": Place(1, 2)}
     again = Shard(shard.encode())
-    assert again.segments == Index(2, {1: 3})
+    assert again.segments == Index(2, {1: Segment("segment/1", 3)})
+    assert again.memories == {"doors": {"1/b": Place(1, 2)}}
     assert {monitor: again.get(monitor) for monitor in progress} == progress
     assert (again.wake_ms, again.due(6), again.due(8), again.due(9)) == (7, [], ["gates"], ["doors", "gates"])
     again.drop("gates")
@@ -33,5 +35,5 @@ def test_a_shard_survives_its_bytes() -> None:
 
 
 def test_a_shard_of_another_version_is_refused() -> None:
-    with pytest.raises(ValueError, match="shards of version 7, this program reads 2"):
+    with pytest.raises(ValueError, match="shards of version 7, this program reads 3"):
         Shard(container.dump({"v": 7, "monitors": {}}))

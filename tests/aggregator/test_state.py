@@ -6,6 +6,8 @@ for an hour; test_job.py has the real one.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +21,8 @@ from aggregator.fold import fold_batch
 from aggregator.packed import Parcel
 from aggregator.progress import Progress
 from aggregator.shards import Shard
-from aggregator.state import SHARD, WindowProcessor
+from aggregator.state import WindowProcessor
+from aggregator.storage import InFiles, InState
 from aggregator.windows import CHECK_MS, CORRECTION_MS
 from tests.aggregator.doors import NOW_MS, START_MS, Message, arrow_of, catalogue, heartbeat, record, traffic
 
@@ -59,12 +62,14 @@ class Handle:
 
 
 class Run:
-    def __init__(self) -> None:
-        self.handle = Handle()
+    """directory: None to keep all in Spark's state. Each look at the shard is a micro-batch of its own."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self.handle, self._directory, self.batches = Handle(), directory, count()
         self.configure("doors", "gates")
 
     def configure(self, *monitors: str) -> None:
-        self.processor = WindowProcessor(catalogue(*monitors))
+        self.processor = WindowProcessor(catalogue(*monitors), self._directory)
         self.processor.init(self.handle)
 
     def take(self, *messages: Message, now_ms: int = NOW_MS) -> list[tuple[str, dict[str, Any]]]:
@@ -81,19 +86,20 @@ class Run:
         return self._shard().get(monitor)
 
     def kept_windows(self) -> int:
-        return sum(self._shard().segments.wanted.values())
+        shard = self._shard()
+        memories = sum(map(len, shard.memories.values()))
+        return sum(segment.wanted for segment in shard.segments.segments.values()) - memories
 
     def _shard(self) -> Shard:
-        return Shard(self._entries.get(SHARD))
+        (table,) = self.handle.states.values()
+        entries = Entries(table)
+        if self._directory is None:
+            return Shard(InState(entries).load())
+        return Shard(InFiles(entries, self._directory / "0", batch=0).load())
 
     def remembered(self) -> set[str]:
         """Monitors of which a memory is kept."""
-        return {name.split("/")[1] for name in self._entries.names() if name.startswith("memory/")}
-
-    @property
-    def _entries(self) -> Entries:
-        (table,) = self.handle.states.values()
-        return Entries(table)
+        return set(self._shard().memories)
 
 
 def clock(now_ms: int) -> Any:
@@ -105,9 +111,11 @@ def told(frames: Iterator[pd.DataFrame]) -> list[tuple[str, dict[str, Any]]]:
     return [(output.kind, orjson.loads(output.value)) for row in rows for output in row.outputs()]
 
 
-@pytest.fixture
-def run() -> Run:
-    return Run()
+@pytest.fixture(params=["state", "files"])
+def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    run = Run(tmp_path if request.param == "files" else None)
+    monkeypatch.setattr(state, "micro_batch", lambda: next(run.batches))
+    return run
 
 
 def test_one_look_is_due_at_a_time_and_the_earlier_takes_the_place_of_the_later(run: Run) -> None:
